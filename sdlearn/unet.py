@@ -1,0 +1,129 @@
+"""The noise predictor: a U-Net with attention (Ronneberger et al. 2015; Rombach et al. 2022).
+
+Down the left side the latent shrinks while channels grow, up the right side it grows back. Every result of the
+left side is handed across (a skip connection), so the right side never has to remember details.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sdlearn.attention import SpatialTransformer
+from sdlearn.blocks import Downsample, ResnetBlock, TimestepEmbedding, Upsample, timestep_embedding
+from sdlearn.config import UNetConfig
+
+
+def _transformers(count: int, channels: int, level: int, config: UNetConfig) -> nn.ModuleList | None:
+    """``count`` transformers for a level, or None for a level without attention."""
+    if not config.attention_levels[level]:
+        return None
+    return nn.ModuleList(SpatialTransformer(channels, config.num_heads[level], config) for _ in range(count))
+
+
+def _resnet(in_channels: int, out_channels: int, config: UNetConfig) -> ResnetBlock:
+    time_width = 4 * config.block_out_channels[0]
+    return ResnetBlock(in_channels, out_channels, time_width, config.norm_num_groups, config.norm_eps)
+
+
+class DownBlock(nn.Module):
+    """One level of the left side: residual blocks (each with its transformer), then half the size."""
+
+    def __init__(self, in_channels: int, level: int, config: UNetConfig):
+        super().__init__()
+        channels, layers = config.block_out_channels[level], config.layers_per_block
+        self.resnets = nn.ModuleList(_resnet(channels if j else in_channels, channels, config) for j in range(layers))
+        self.attentions = _transformers(layers, channels, level, config)
+        last = level == len(config.block_out_channels) - 1
+        self.downsamplers = None if last else nn.ModuleList([Downsample(channels)])
+
+    def forward(self, h: Tensor, time: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
+        skips = []
+        for j, resnet in enumerate(self.resnets):
+            h = resnet(h, time)
+            if self.attentions is not None:
+                h = self.attentions[j](h, context)
+            skips.append(h)
+        if self.downsamplers is not None:
+            h = self.downsamplers[0](h)
+            skips.append(h)
+        return h, skips
+
+
+class MidBlock(nn.Module):
+    """The bottom of the U: residual block, transformer, residual block."""
+
+    def __init__(self, config: UNetConfig):
+        super().__init__()
+        channels = config.block_out_channels[-1]
+        self.resnets = nn.ModuleList(_resnet(channels, channels, config) for _ in range(2))
+        self.attentions = nn.ModuleList([SpatialTransformer(channels, config.num_heads[-1], config)])
+
+    def forward(self, h: Tensor, time: Tensor, context: Tensor) -> Tensor:
+        h = self.resnets[0](h, time)
+        h = self.attentions[0](h, context)
+        return self.resnets[1](h, time)
+
+
+class UpBlock(nn.Module):
+    """One level of the right side: each residual block also receives a skip from the left side."""
+
+    def __init__(self, in_channels: int, level: int, config: UNetConfig):
+        super().__init__()
+        channels, layers = config.block_out_channels[level], config.layers_per_block + 1
+        # The last skip of a level comes from the level above it (or from conv_in at the very top).
+        above = config.block_out_channels[max(level - 1, 0)]
+        self.resnets = nn.ModuleList(
+            _resnet((channels if j else in_channels) + (channels if j < layers - 1 else above), channels, config)
+            for j in range(layers)
+        )
+        self.attentions = _transformers(layers, channels, level, config)
+        self.upsamplers = nn.ModuleList([Upsample(channels)]) if level > 0 else None
+
+    def forward(self, h: Tensor, skips: list[Tensor], time: Tensor, context: Tensor) -> Tensor:
+        for j, resnet in enumerate(self.resnets):
+            h = resnet(torch.cat([h, skips[-1 - j]], dim=1), time)
+            if self.attentions is not None:
+                h = self.attentions[j](h, context)
+        return h if self.upsamplers is None else self.upsamplers[0](h)
+
+
+class UNet(nn.Module):
+    """(B, C, H, W) noisy latents, (B,) timesteps, (B, S, D) text vectors -> (B, C_out, H, W) prediction.
+
+    Height and width must be multiples of 2 ** (levels - 1). What is predicted (the noise, or v) depends on how
+    the weights were trained; the network does not know.
+    """
+
+    def __init__(self, config: UNetConfig):
+        super().__init__()
+        self.config = config
+        channels = config.block_out_channels
+        self.conv_in = nn.Conv2d(config.in_channels, channels[0], 3, padding=1)
+        self.time_embedding = TimestepEmbedding(channels[0], 4 * channels[0])
+        self.down_blocks = nn.ModuleList(
+            DownBlock(channels[max(level - 1, 0)], level, config) for level in range(len(channels))
+        )
+        self.mid_block = MidBlock(config)
+        self.up_blocks = nn.ModuleList(
+            UpBlock(channels[min(level + 1, len(channels) - 1)], level, config)
+            for level in reversed(range(len(channels)))
+        )
+        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, channels[0], eps=config.norm_eps)
+        self.conv_out = nn.Conv2d(channels[0], config.out_channels, 3, padding=1)
+
+    def forward(self, sample: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        time = timestep_embedding(timesteps, self.config.block_out_channels[0]).to(sample.dtype)
+        time = self.time_embedding(time)  # (B, 4 * C_0)
+        h = self.conv_in(sample)
+        skips = [h]
+        for block in self.down_blocks:
+            h, new = block(h, time, context)
+            skips = skips + new
+        h = self.mid_block(h, time, context)
+        for block in self.up_blocks:
+            count = len(block.resnets)
+            h = block(h, skips[-count:], time, context)
+            skips = skips[:-count]
+        return self.conv_out(F.silu(self.conv_norm_out(h)))

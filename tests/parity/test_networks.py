@@ -1,0 +1,198 @@
+"""Our networks against diffusers and transformers, in value, with random weights in every parameter.
+
+The largest absolute difference over the reference's largest absolute value must stay below 1e-5 in float32.
+Three levels, unequal heads, non-square inputs, a batch of 2 or 3; inputs are scaled down so far that an eps of
+1e-5 in the place of 1e-6 would show.
+"""
+
+import pytest
+import torch
+
+from sdlearn.clip import CLIPTextModel, CLIPVisionModel, pool_at_end
+from sdlearn.config import CLIPTextConfig, CLIPVisionConfig, UNetConfig, VAEConfig
+from sdlearn.unet import UNet
+from sdlearn.vae import AutoencoderKL
+
+diffusers = pytest.importorskip("diffusers")
+transformers = pytest.importorskip("transformers")
+
+TOLERANCE = 1e-5
+
+
+def randomise(module: torch.nn.Module, seed: int) -> torch.nn.Module:
+    """Random numbers in every parameter, norms and biases too, of a size that keeps activations in range."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fan_in = max(parameter[0].numel(), 1) if parameter.dim() > 1 else 4
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan_in**0.5)
+            if parameter.dim() == 1:
+                parameter.add_(0.5)
+    return module.eval()
+
+
+def randn(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def relative_error(ours: torch.Tensor, reference: torch.Tensor) -> float:
+    assert ours.shape == reference.shape
+    assert reference.abs().max() > 1e-3, "a reference of zeros would prove nothing"
+    return ((ours - reference).abs().max() / reference.abs().max()).item()
+
+
+def load_strictly(module: torch.nn.Module, reference: torch.nn.Module) -> torch.nn.Module:
+    """Every published name has its place and none is left over: strict=True raises otherwise."""
+    module.load_state_dict(reference.state_dict(), strict=True)
+    return module.eval()
+
+
+UNETS = {
+    "SD 1 style": {"attention_head_dim": [2, 4, 8], "use_linear_projection": False, "layers_per_block": 2},
+    "SD 2 style": {"attention_head_dim": [1, 2, 6], "use_linear_projection": True, "layers_per_block": 1},
+    "upcast": {
+        "attention_head_dim": [2, 4, 8],
+        "use_linear_projection": True,
+        "layers_per_block": 1,
+        "upcast_attention": True,
+    },
+}
+
+
+@pytest.mark.parametrize("style", UNETS)
+@pytest.mark.parametrize("plain_level", ["first", "last"])
+@torch.no_grad()
+def test_unet(style, plain_level):
+    down = ["CrossAttnDownBlock2D"] * 3
+    down[0 if plain_level == "first" else -1] = "DownBlock2D"
+    data = {
+        "in_channels": 5,
+        "out_channels": 4,
+        "sample_size": 16,
+        "block_out_channels": [16, 32, 48],
+        "down_block_types": down,
+        "up_block_types": [name.replace("Down", "Up") for name in reversed(down)],
+        "cross_attention_dim": 20,
+        "norm_num_groups": 8,
+        **UNETS[style],
+    }
+    reference = randomise(diffusers.UNet2DConditionModel(**data), seed=0)
+    config = UNetConfig.from_json(data)
+    ours = load_strictly(UNet(config), reference)
+    assert UNetConfig.from_json(config.to_json()) == config
+    timesteps = torch.tensor([3.0, 500.25, 999.0])
+    for scale in (1.0, 1e-3):  # at 1e-3 the variance is near the norms' eps
+        sample, context = scale * randn(3, 5, 8, 12), randn(3, 7, 20, seed=2)
+        expected = reference(sample, timesteps, context).sample
+        assert relative_error(ours(sample, timesteps, context), expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@torch.no_grad()
+def test_vae_encodes_and_decodes(layers):
+    data = {
+        "block_out_channels": [16, 24, 32],
+        "layers_per_block": layers,
+        "norm_num_groups": 8,
+        "latent_channels": 4,
+        "sample_size": 32,
+        "down_block_types": ["DownEncoderBlock2D"] * 3,
+        "up_block_types": ["UpDecoderBlock2D"] * 3,
+    }
+    reference = randomise(diffusers.AutoencoderKL(**data), seed=3)
+    config = VAEConfig.from_json(data)
+    assert config.scaling_factor == 0.18215  # the published default where the file names none
+    ours = load_strictly(AutoencoderKL(config), reference)
+    for scale in (1.0, 1e-3):
+        pixels = scale * randn(2, 3, 16, 28)
+        expected, posterior = reference.encode(pixels).latent_dist, ours.encode(pixels)
+        assert relative_error(posterior.mean, expected.mean) <= TOLERANCE
+        assert relative_error(posterior.std, expected.std) <= TOLERANCE
+        assert relative_error(posterior.kl(), expected.kl()) <= TOLERANCE
+        noise = randn(*posterior.mean.shape, seed=5)
+        assert torch.equal(posterior.sample(noise), posterior.mean + posterior.std * noise)
+        latents = scale * randn(2, 4, 4, 7, seed=4)
+        assert relative_error(ours.decode(latents), reference.decode(latents).sample) <= TOLERANCE
+
+
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+@torch.no_grad()
+def test_text_tower(activation):
+    config = CLIPTextConfig(
+        vocab_size=50,
+        max_position_embeddings=12,
+        hidden_size=24,
+        intermediate_size=40,
+        num_hidden_layers=3,
+        num_attention_heads=3,
+        hidden_act=activation,
+        projection_dim=16,
+        bos_token_id=48,
+        eos_token_id=49,
+        pad_token_id=49,
+    )
+    data = {key: value for key, value in config.to_json().items() if key not in ("architectures", "model_type")}
+    reference_config = transformers.CLIPTextConfig(**data)
+    reference_config._attn_implementation = "eager"
+    reference = randomise(transformers.CLIPTextModel(reference_config), seed=6)
+    ours = load_strictly(CLIPTextModel(config), reference)
+    ids = torch.tensor([[48, 5, 9, 30, 49, 49, 49, 49, 49, 49, 49, 49], [48, 7, 8, 1, 2, 3, 4, 5, 6, 7, 49, 49]])
+    for embedding_scale in (1.0, 1e-3):
+        for model in (ours, reference):
+            model.embeddings.token_embedding.weight.mul_(embedding_scale)
+            model.embeddings.position_embedding.weight.mul_(embedding_scale)
+        expected = reference(ids)
+        hidden = ours(ids)
+        assert relative_error(hidden, expected.last_hidden_state) <= TOLERANCE
+        assert relative_error(pool_at_end(hidden, ids, 49), expected.pooler_output) <= TOLERANCE
+    shorter = ours(ids[:, :6])
+    torch.testing.assert_close(shorter, hidden[:, :6])  # causal: what comes later changes nothing
+
+
+@torch.no_grad()
+def test_image_tower():
+    config = CLIPVisionConfig(
+        image_size=32,
+        patch_size=8,
+        hidden_size=24,
+        intermediate_size=40,
+        num_hidden_layers=3,
+        num_attention_heads=3,
+        projection_dim=16,
+    )
+    data = {key: value for key, value in config.to_json().items() if key not in ("architectures", "model_type")}
+    reference = transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**data))
+    reference = randomise(reference, seed=7)
+    ours = load_strictly(CLIPVisionModel(config), reference)
+    for scale in (1.0, 1e-3):
+        pixels = scale * randn(2, 3, 32, 32)
+        assert relative_error(ours(pixels), reference(pixels).image_embeds) <= TOLERANCE
+
+
+@torch.no_grad()
+def test_attention_weights_are_those_that_forward_uses():
+    from sdlearn.attention import Attention
+
+    attention = randomise(Attention(24, 3, context_width=10), seed=8)
+    x, context = randn(2, 6, 24), randn(2, 5, 10, seed=9)
+    weights = attention.weights(x, context)  # (B, heads, L, S)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 6))
+    value = attention.to_v(context).view(2, 5, 3, 8).transpose(1, 2)  # (B, heads, S, d)
+    by_hand = attention.to_out[0]((weights @ value).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(by_hand, attention(x, context))
+
+
+PUBLISHED = [  # (module, config, tensors, parameters), FACTS of the published checkpoints
+    (UNet, UNetConfig(), 686, 859_520_964),
+    (AutoencoderKL, VAEConfig(), 248, 83_653_863),
+    (CLIPTextModel, CLIPTextConfig(), 196, 123_060_480),
+]
+
+
+@pytest.mark.parametrize(("module", "config", "tensors", "parameters"), PUBLISHED)
+def test_full_size_has_the_published_number_of_weights(module, config, tensors, parameters):
+    with torch.device("meta"):
+        network = module(config)
+    state = network.state_dict()
+    assert len(state) == tensors
+    assert sum(tensor.numel() for tensor in state.values()) == parameters
