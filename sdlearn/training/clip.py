@@ -1,0 +1,157 @@
+"""Training CLIP: pictures and captions that belong together shall point the same way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sdlearn.clip import CLIPTextModel, CLIPVisionModel, pool_at_end
+from sdlearn.config import CLIPTextConfig, CLIPVisionConfig
+from sdlearn.scenes import COLOURS, KINDS, Scene, caption
+from sdlearn.tokenizer import Tokenizer
+from sdlearn.tokenizer_training import train_bpe, vocabulary
+from sdlearn.training.data import open_scenes, pick, pixels_of
+from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
+
+LARGEST_SCALE = 100.0  # logits are clipped there (Radford et al. 2021, section 2.5)
+
+
+class CLIP(nn.Module):
+    """Both towers, and what compares them: (B, 3, H, W) pixels and (B', L) ids -> two sets of unit vectors, a scale."""
+
+    def __init__(self, text: CLIPTextConfig, vision: CLIPVisionConfig):
+        super().__init__()
+        self.text_model = CLIPTextModel(text)
+        self.text_projection = nn.Linear(text.hidden_size, text.projection_dim, bias=False)
+        self.image_model = CLIPVisionModel(vision)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        pooled = pool_at_end(self.text_model(ids), ids, self.text_model.config.eos_token_id)
+        return F.normalize(self.text_projection(pooled).float(), dim=-1)  # (B', D)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        return F.normalize(self.image_model(pixels).float(), dim=-1)  # (B, D)
+
+    def forward(self, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.encode_image(pixels), self.encode_text(ids), self.logit_scale.exp().clamp(max=LARGEST_SCALE)
+
+
+def initialise(clip: CLIP) -> None:
+    """Small embeddings, as CLIP starts (Radford et al. 2021, released code); torch's defaults for the rest."""
+    nn.init.normal_(clip.text_model.embeddings.token_embedding.weight, std=0.02)
+    nn.init.normal_(clip.text_model.embeddings.position_embedding.weight, std=0.01)
+    nn.init.normal_(clip.image_model.vision_model.embeddings.class_embedding, std=0.02)
+    nn.init.normal_(clip.image_model.vision_model.embeddings.position_embedding.weight, std=0.02)
+
+
+def contradict(scene: Scene, rng: Random) -> Scene:
+    """Almost the same scene: colours or places exchanged, or one word changed. Its caption is a hard wrong answer.
+
+    Random captions of a batch differ in everything, so a tower that only counts words wins. These teach it which
+    colour belongs to which thing and who stands on whom (Yuksekgonul et al. 2023, NegCLIP).
+    """
+    first, last = scene.things[0], scene.things[-1]
+    changes = []
+    if scene.relation != "alone":
+        if first.names_colour and last.names_colour and first.colour != last.colour:
+            swapped = (replace(first, colour=last.colour), replace(last, colour=first.colour))
+            changes.append(replace(scene, things=swapped))
+        if first.kind != last.kind:
+            changes.append(replace(scene, things=(last, first)))
+        changes.append(replace(scene, relation="left_of" if scene.relation == "on" else "on"))
+    which = rng.randrange(len(scene.things))
+    thing = scene.things[which]
+    if thing.names_colour:
+        other = replace(thing, colour=rng.choice([c for c in COLOURS if c != thing.colour]))
+    else:
+        other = replace(thing, kind=rng.choice([k for k in KINDS if k != thing.kind]))
+    changes.append(replace(scene, things=tuple(other if i == which else t for i, t in enumerate(scene.things))))
+    return rng.choice(changes)
+
+
+def caption_loss(image: Tensor, text: Tensor, wrong: Tensor, scale: Tensor) -> dict[str, Tensor]:
+    """The contrastive loss where each picture must also refuse one contradicting caption. All (B, D) unit vectors."""
+    target = torch.arange(image.shape[0], device=image.device)
+    to_text = scale * image @ torch.cat([text, wrong]).T  # (B, 2B): every caption and every wrong one
+    to_image = scale * text @ image.T  # (B, B)
+    loss = (F.cross_entropy(to_text, target) + F.cross_entropy(to_image, target)) / 2
+    retrieved = (to_text[:, : len(target)].argmax(dim=1) == target).float().mean()
+    refused = ((image * text).sum(-1) > (image * wrong).sum(-1)).float().mean()
+    return {"loss": loss, "retrieval": retrieved, "refuses_wrong": refused}
+
+
+def learn_tokenizer(captions: list[tuple[str, ...]], merges: int, max_length: int) -> Tokenizer:
+    """Merges from the training captions, in CLIP's format."""
+    learnt = train_bpe([text for texts in captions for text in texts], merges)
+    return Tokenizer(vocabulary(learnt), learnt, max_length=max_length)
+
+
+@dataclass(frozen=True)
+class TrainedCLIP:
+    """What a CLIP training leaves: the averaged towers and the tokenizer they were trained with."""
+
+    clip: CLIP
+    tokenizer: Tokenizer
+
+
+def train_clip(recipe: dict, folder: Path, *, resume: bool = False, cpu: bool = False) -> TrainedCLIP:
+    """Follow ``recipes/clip.toml``."""
+    settings = TrainingSettings(**recipe["training"])
+    scenes = open_scenes(recipe["data"])
+    tokenizer = learn_tokenizer(scenes.captions, recipe["tokenizer"]["merges"], recipe["tokenizer"]["max_length"])
+    ids_of_token = {
+        "vocab_size": tokenizer.vocab_size,
+        "max_position_embeddings": tokenizer.max_length,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        clip = CLIP(CLIPTextConfig(**recipe["text"], **ids_of_token), CLIPVisionConfig(**recipe["vision"]))
+        initialise(clip)
+    trainable = len(scenes.pictures) - recipe["data"]["held_back"]
+
+    def loss_of(model: nn.Module, step: int, share: Share) -> dict[str, Tensor]:
+        chosen = pick(trainable, settings.batch_size, step_generator(settings.seed, step))
+        pixels, right, wrong = batch(scenes, share.take(chosen), tokenizer, f"{settings.seed}/{step}")
+        device = next(model.parameters()).device
+        image, text, scale = model(pixels.to(device), torch.cat([right, wrong]).to(device))
+        text, wrong = text.chunk(2)
+        if share.processes > 1:  # every process sees all pairs of the batch, as one process would
+            gather = torch.distributed.nn.functional.all_gather
+            image, text, wrong = (torch.cat(gather(part.contiguous())) for part in (image, text, wrong))
+        return caption_loss(image, text, wrong, scale)
+
+    average = fit(clip, loss_of, settings, folder, resume=resume, cpu=cpu)
+    return TrainedCLIP(average, tokenizer)
+
+
+def batch(scenes, indices: Tensor, tokenizer: Tokenizer, key: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels (B, 3, H, W), ids of a right caption and of a contradicting one, both (B, L)."""
+    right, wrong = [], []
+    for index in indices.tolist():
+        rng = Random(f"{key}/{index}")
+        right.append(rng.choice(scenes.captions[index]))
+        wrong.append(caption(contradict(scenes.scene(index), rng), rng))
+    ids = [torch.tensor([tokenizer.encode(text) for text in texts]) for texts in (right, wrong)]
+    return pixels_of(scenes.pictures, indices), *ids
+
+
+@torch.no_grad()
+def retrieval(trained: TrainedCLIP, scenes, indices: Tensor, size: int) -> tuple[float, float]:
+    """On unseen pictures, in batches of ``size``: share whose own caption is the best, share that refuses a wrong one."""
+    found = []
+    for part in indices.split(size):
+        pixels, right, wrong = batch(scenes, part, trained.tokenizer, "retrieval")
+        image, text, scale = trained.clip(pixels, torch.cat([right, wrong]))
+        losses = caption_loss(image, *text.chunk(2), scale)
+        found.append((losses["retrieval"].item(), losses["refuses_wrong"].item()))
+    return tuple(sum(values) / len(values) for values in zip(*found, strict=True))

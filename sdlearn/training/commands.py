@@ -1,0 +1,187 @@
+"""``sdlearn train``: each part by its recipe, into one model folder.
+
+``<out>/model`` grows into a folder that `StableDiffusion.from_pretrained` opens; ``<out>/vae``, ``<out>/clip`` and
+``<out>/unet`` keep the logs, the samples and the state to resume from.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sdlearn.checkpoint import Parts, save_folder
+from sdlearn.checkpoint.folder import NETWORKS, read_json
+from sdlearn.checkpoint.tensors import build, read_tensors, write_tensors
+from sdlearn.clip import CLIPVisionModel
+from sdlearn.config import CLIPTextConfig, CLIPVisionConfig, ScheduleConfig
+from sdlearn.tokenizer import Tokenizer
+from sdlearn.training.clip import CLIP, TrainedCLIP, train_clip
+from sdlearn.training.data import open_scenes, save_rows
+from sdlearn.training.recipe import RECIPES, load_recipe
+from sdlearn.training.unet import train_unet
+from sdlearn.training.vae import reconstruction_error, train_vae
+
+PARTS = ("vae", "clip", "oracle", "unet")
+PREVIEW_PROMPTS = (
+    "an orange cat standing on a red castle",
+    "a blue dog to the left of a yellow star at night",
+    "a cat",
+    "a white house in the snow",
+    "a green tree on the beach",
+    "a purple bird on a pink mushroom",
+    "a red car to the right of a blue boat",
+    "a small yellow ball",
+)
+
+
+def train(
+    part: str,
+    out: Path,
+    *,
+    recipe: Path | None = None,
+    changes: dict[str, Any] | None = None,
+    resume: bool = False,
+    cpu: bool = False,
+) -> Path:
+    """Train one part, or "all" in order; returns the model folder.
+
+    Raises ValueError for an unknown part, a recipe that cannot be read, results in the way (use ``resume``) or a part
+    that is needed first.
+    """
+    if part not in (*PARTS, "all"):
+        raise ValueError(f"there is no part {part!r} to train; choose {', '.join(PARTS)} or all.")
+    if part == "all":
+        if recipe is not None or changes:
+            raise ValueError("a recipe or a change belongs to one part; train vae, clip, oracle and unet one by one.")
+        for each in PARTS:
+            train(each, out, resume=resume, cpu=cpu)
+        return out / "model"
+    used = load_recipe(recipe or RECIPES / f"{part}.toml", changes)
+    runs, model = out / part, out / "model"
+    if runs.exists() and any(runs.iterdir()) and not resume:
+        raise ValueError(f"{runs} holds an earlier training; go on with --resume or name another --out folder.")
+    {"vae": _vae, "clip": _clip, "oracle": _oracle, "unet": _unet}[part](used, runs, model, resume, cpu)
+    return model
+
+
+def _vae(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
+    vae = train_vae(recipe, runs, resume=resume, cpu=cpu)
+    if torch.distributed.is_initialized() and torch.distributed.get_rank():
+        return  # one process writes
+    _save_network("vae", vae, model)
+    scenes = open_scenes(recipe["data"])
+    unseen = torch.arange(len(scenes.pictures))[-recipe["data"]["held_back"] :]
+    _note(runs, {"reconstruction_mse": reconstruction_error(vae, scenes.pictures, unseen)})
+
+
+def _clip(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
+    trained = train_clip(recipe, runs, resume=resume, cpu=cpu)
+    if torch.distributed.is_initialized() and torch.distributed.get_rank():
+        return
+    save_clip(trained, model)
+
+
+def _oracle(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
+    from sdlearn.scenes.oracle_training import train_oracle
+
+    train_oracle(model / "oracle", **recipe["training"])
+
+
+def _unet(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
+    vae, text_encoder, tokenizer = load_vae(model), load_text_encoder(model), Tokenizer.from_folder(model / "tokenizer")
+    schedule = ScheduleConfig(**recipe["schedule"])
+
+    def parts(unet: nn.Module) -> Parts:
+        return Parts(unet, vae, text_encoder, tokenizer, schedule)
+
+    unet = train_unet(
+        recipe, runs, vae, text_encoder, tokenizer, resume=resume, cpu=cpu, preview=_preview_pictures(parts)
+    )
+    if torch.distributed.is_initialized() and torch.distributed.get_rank():
+        return
+    whole = runs / "model.whole"
+    shutil.rmtree(whole, ignore_errors=True)
+    save_folder(parts(unet.cpu()), whole)
+    shutil.copytree(whole, model, dirs_exist_ok=True)
+    shutil.rmtree(whole)
+
+
+def _preview_pictures(parts: Callable[[nn.Module], Parts]) -> Callable[[nn.Module, Path], None]:
+    """Draw the preview prompts with the averaged weights so far: the same noise each time, so that progress shows."""
+    from sdlearn.image import to_tensor
+    from sdlearn.pipeline import StableDiffusion
+
+    def draw(unet: nn.Module, path: Path) -> None:
+        pipe = StableDiffusion(*parts(unet))
+        pictures = pipe.txt2img(list(PREVIEW_PROMPTS), num_inference_steps=20, guidance_scale=4.0, seed=7).images
+        save_rows([torch.cat([to_tensor(picture) for picture in pictures])], path)
+
+    return draw
+
+
+def save_clip(trained: TrainedCLIP, model: Path) -> None:
+    """The text tower and the tokenizer where the pipeline looks, the rest of CLIP in a folder of its own."""
+    clip = trained.clip
+    _save_network("text_encoder", clip.text_model, model)
+    trained.tokenizer.save(model / "tokenizer")
+    rest: dict[str, Tensor] = dict(clip.image_model.state_dict())
+    rest["text_projection.weight"], rest["logit_scale"] = clip.text_projection.weight, clip.logit_scale
+    (model / "clip").mkdir(parents=True, exist_ok=True)
+    _write_json(model / "clip" / "config.json", clip.image_model.config.to_json())
+    write_tensors(rest, model / "clip" / "model.safetensors", torch.float16)
+
+
+def load_clip(model: Path) -> TrainedCLIP:
+    """What :func:`save_clip` wrote, in float32."""
+    text_encoder, folder = load_text_encoder(model), model / "clip"
+    tensors = {name: tensor.float() for name, tensor in read_tensors(folder / "model.safetensors").items()}
+    projection, scale = tensors.pop("text_projection.weight"), tensors.pop("logit_scale")
+    config = CLIPVisionConfig.from_json(read_json(folder / "config.json"))
+    clip = CLIP(text_encoder.config, config)
+    clip.text_model = text_encoder
+    clip.image_model = build(CLIPVisionModel, config, tensors, folder, torch.float32, "cpu")
+    clip.text_projection.weight = nn.Parameter(projection)
+    clip.logit_scale = nn.Parameter(scale)
+    return TrainedCLIP(clip.eval(), Tokenizer.from_folder(model / "tokenizer"))
+
+
+def load_vae(model: Path) -> nn.Module:
+    """The trained autoencoder of a model folder. ValueError when it is not trained yet."""
+    return _load_network("vae", model)
+
+
+def load_text_encoder(model: Path) -> nn.Module:
+    """The trained text tower of a model folder. ValueError when it is not trained yet."""
+    return _load_network("text_encoder", model)
+
+
+def _load_network(part: str, model: Path) -> nn.Module:
+    files, folder = NETWORKS[part], model / part
+    if not folder.is_dir():
+        raise ValueError(f"{folder} does not exist yet; train vae and clip before unet, into the same --out folder.")
+    config = files.config.from_json(read_json(folder / "config.json"))
+    tensors = files.read_names(read_tensors(folder / f"{files.weights}.safetensors"))
+    return build(files.network, config, tensors, folder, torch.float32, "cpu")
+
+
+def _save_network(part: str, network: nn.Module, model: Path) -> None:
+    files, folder = NETWORKS[part], model / part
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / "config.json", network.config.to_json())
+    write_tensors(files.write_names(network.state_dict()), folder / f"{files.weights}.safetensors", torch.float16)
+
+
+def _note(folder: Path, figures: dict[str, float]) -> None:
+    """Keep figures beside the log, and say them."""
+    _write_json(folder / "figures.json", figures)
+    print(", ".join(f"{name} {value:.5f}" for name, value in figures.items()))
+
+
+def _write_json(path: Path, data: dict) -> None:
+    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")

@@ -1,0 +1,136 @@
+"""Training the noise predictor on frozen latents and frozen text vectors (Rombach et al. 2022, equation 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from sdlearn.clip import CLIPTextModel
+from sdlearn.config import ScheduleConfig, UNetConfig
+from sdlearn.schedule import Schedule
+from sdlearn.tokenizer import Tokenizer
+from sdlearn.training.data import open_scenes, pick, pixels_of
+from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
+from sdlearn.unet import UNet
+from sdlearn.vae import AutoencoderKL
+
+
+@dataclass(frozen=True)
+class FrozenLatents:
+    """The autoencoder's answer to every training picture, kept in half precision: mean and spread, (n, 4, h, w)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def draw(self, indices: Tensor, noise: Tensor) -> Tensor:
+        """Fresh latents of the chosen pictures, already scaled to about unit variance: (B, 4, h, w)."""
+        return self.mean[indices].float() + self.std[indices].float() * noise
+
+
+@torch.no_grad()
+def encode_all(vae: AutoencoderKL, pictures: np.ndarray, batch_size: int = 32) -> FrozenLatents:
+    """Run the encoder once over all pictures, so that no training step has to."""
+    device = next(vae.parameters()).device
+    mean, std = [], []
+    for indices in tqdm(torch.arange(len(pictures)).split(batch_size), desc="encoding", disable=None):
+        with torch.autocast(device.type, torch.bfloat16):
+            posterior = vae.encode(pixels_of(pictures, indices).to(device))
+        mean.append((posterior.mean.float() * vae.config.scaling_factor).half().cpu())
+        std.append((posterior.logvar.float().mul(0.5).exp() * vae.config.scaling_factor).half().cpu())
+    return FrozenLatents(torch.cat(mean), torch.cat(std))
+
+
+class TextTable:
+    """Each distinct caption's vectors, computed when first needed: the text tower is frozen."""
+
+    def __init__(self, text_encoder: CLIPTextModel, tokenizer: Tokenizer):
+        self.text_encoder = text_encoder.eval()
+        self.tokenizer = tokenizer
+        self._known: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, captions: list[str]) -> Tensor:
+        """(B, L, D) text vectors."""
+        new = sorted({text for text in captions if text not in self._known})
+        if new:
+            device = next(self.text_encoder.parameters()).device
+            ids = torch.tensor([self.tokenizer.encode(text) for text in new], device=device)
+            self._known.update(zip(new, self.text_encoder(ids).half().cpu(), strict=True))
+        return torch.stack([self._known[text] for text in captions]).float()
+
+
+def min_snr_weight(snr: Tensor, gamma: float) -> Tensor:
+    """min(SNR, gamma) / SNR for noise prediction: almost clean latents count less (Hang et al. 2023, section 3.4)."""
+    return snr.clamp(max=gamma) / snr
+
+
+def train_unet(
+    recipe: dict,
+    folder: Path,
+    vae: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: Tokenizer,
+    *,
+    resume: bool = False,
+    cpu: bool = False,
+    preview: Callable[[nn.Module, Path], None] | None = None,
+) -> UNet:
+    """Follow ``recipes/unet.toml`` and return the U-Net with averaged weights.
+
+    The four steps of Ho et al. 2020 (algorithm 1): take a latent and its caption, draw a timestep and noise, mix them,
+    and let the network guess the noise. One caption in ten is replaced by "" (Ho & Salimans 2022), for guidance.
+    """
+    settings = TrainingSettings(**recipe["training"])
+    scenes = open_scenes(recipe["data"])
+    schedule = Schedule(ScheduleConfig(**recipe["schedule"]))
+    alpha_bar = torch.tensor(schedule.alpha_bar, dtype=torch.float32)  # (T,)
+    latents = _cached_latents(vae, scenes, folder)
+    texts = TextTable(text_encoder, tokenizer)
+    drop, gamma = recipe["loss"]["drop_captions"], recipe["loss"]["min_snr_gamma"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        unet = UNet(UNetConfig.from_json(recipe["model"]))
+        nn.init.zeros_(unet.conv_out.weight)  # the first guess is "no noise at all"
+    shape = (settings.batch_size, *latents.mean.shape[1:])
+    trainable = len(scenes.pictures) - recipe["data"]["held_back"]
+
+    def loss_of(model: nn.Module, step: int, share: Share) -> dict[str, Tensor]:
+        generator = step_generator(settings.seed, step)
+        chosen = pick(trainable, settings.batch_size, generator)
+        wording = torch.randint(len(scenes.captions[0]), (settings.batch_size,), generator=generator)
+        dropped = torch.rand(settings.batch_size, generator=generator) < drop
+        timesteps = torch.randint(len(alpha_bar), (settings.batch_size,), generator=generator)
+        spread, noise = (torch.randn(shape, generator=generator) for _ in range(2))
+        chosen, wording, dropped, timesteps, spread, noise = (
+            share.take(whole) for whole in (chosen, wording, dropped, timesteps, spread, noise)
+        )
+        captions = ["" if d else scenes.captions[i][w] for i, w, d in zip(chosen, wording, dropped, strict=True)]
+        kept = alpha_bar[timesteps][:, None, None, None]  # (B, 1, 1, 1)
+        noisy = kept.sqrt() * latents.draw(chosen, spread) + (1 - kept).sqrt() * noise  # Ho et al. 2020, equation 4
+        device = next(model.parameters()).device
+        noisy = noisy.to(device, memory_format=torch.channels_last)
+        guess = model(noisy, timesteps.to(device), texts(captions).to(device))
+        error = F.mse_loss(guess.float(), noise.to(device), reduction="none").mean(dim=(1, 2, 3))  # (B,)
+        weight = min_snr_weight(kept / (1 - kept), gamma).flatten().to(device)
+        return {"loss": (weight * error).mean(), "mse": error.mean()}
+
+    return fit(unet, loss_of, settings, folder, resume=resume, preview=preview, cpu=cpu)
+
+
+def _cached_latents(vae: AutoencoderKL, scenes, folder: Path) -> FrozenLatents:
+    """Encode once per run folder; a resumed run reads what it wrote."""
+    path = folder / "latents.pt"
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        return FrozenLatents(saved["mean"], saved["std"])
+    latents = encode_all(vae, scenes.pictures)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"mean": latents.mean, "std": latents.std}, path)
+    return latents
