@@ -1,0 +1,240 @@
+"""Training: repeatable, resumable, the same on one process and on two."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from torch import nn
+
+from sdlearn.scenes import Scene, Thing, canonical_caption
+from sdlearn.training import commands
+from sdlearn.training.clip import caption_loss, contradict
+from sdlearn.training.loop import Share, TrainingSettings, fit, learning_rate, save_atomically, step_generator, update_ema
+from sdlearn.training.recipe import RECIPES, load_recipe
+from sdlearn.training.unet import min_snr_weight
+from sdlearn.training.vae import corners, edge_loss
+
+TINY = {
+    "training.precision": "no",
+    "training.steps": 4,
+    "training.warmup_steps": 2,
+    "training.batch_size": 4,
+    "training.log_every": 1,
+    "training.save_every": 2,
+    "training.sample_every": 100,
+    "data.pictures": 40,
+    "data.held_back": 8,
+    "data.workers": 1,
+}
+TINY_VAE = {
+    **TINY,
+    "model.block_out_channels": [8, 8, 8, 8],
+    "model.norm_num_groups": 4,
+    "data.crop": 32,
+    "data.crop_steps": 2,
+}
+TINY_CLIP = {**TINY, "text.num_hidden_layers": 1, "vision.num_hidden_layers": 1}
+TINY_UNET = {**TINY, "model.block_out_channels": [16, 16, 16], "model.norm_num_groups": 4}
+
+
+def settings(**changes) -> TrainingSettings:
+    plain = {"steps": 6, "batch_size": 4, "learning_rate": 1e-2, "warmup_steps": 2, "save_every": 3, "log_every": 1}
+    return TrainingSettings(**{**plain, "precision": "no", "ema_decay": 0.9, **changes})
+
+
+def line_model() -> nn.Linear:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Linear(3, 1)
+
+
+def line_loss(stop_before: int | None = None):
+    """Least squares on inputs that depend on the step alone; ``stop_before`` plays a power cut."""
+
+    def loss_of(model: nn.Module, step: int, share: Share) -> dict[str, torch.Tensor]:
+        if step == stop_before:
+            raise KeyboardInterrupt
+        x = share.take(torch.randn(4, 3, generator=step_generator(0, step)))
+        return {"loss": (model(x) - x.sum(dim=1, keepdim=True)).square().mean()}
+
+    return loss_of
+
+
+def logged(folder: Path, key: str = "loss") -> list[float]:
+    return [json.loads(line)[key] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def weights(module: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+
+
+def test_same_seed_gives_the_same_run_and_another_seed_another(tmp_path):
+    runs = [weights(fit(line_model(), line_loss(), settings(), tmp_path / str(k), cpu=True)) for k in range(2)]
+    assert torch.equal(*runs)
+    assert logged(tmp_path / "0") == logged(tmp_path / "1")
+    assert logged(tmp_path / "0")[-1] < logged(tmp_path / "0")[0]
+    assert not torch.equal(
+        torch.randn(3, generator=step_generator(0, 5)), torch.randn(3, generator=step_generator(1, 5))
+    )
+
+
+def test_an_interrupted_run_resumes_as_if_it_had_never_stopped(tmp_path):
+    whole = weights(fit(line_model(), line_loss(), settings(), tmp_path / "whole", cpu=True))
+    with pytest.raises(KeyboardInterrupt):
+        fit(line_model(), line_loss(stop_before=5), settings(), tmp_path / "cut", cpu=True)
+    assert not torch.equal(weights(line_model()), whole)
+    again = weights(fit(line_model(), line_loss(), settings(), tmp_path / "cut", resume=True, cpu=True))
+    assert torch.equal(again, whole)
+    assert logged(tmp_path / "cut") == logged(tmp_path / "whole")
+
+
+def test_resuming_with_another_recipe_is_refused(tmp_path):
+    fit(line_model(), line_loss(), settings(), tmp_path / "run", cpu=True)
+    with pytest.raises(ValueError, match="learning_rate = 0.01, now it is 0.02"):
+        fit(line_model(), line_loss(), settings(learning_rate=0.02), tmp_path / "run", resume=True, cpu=True)
+
+
+def test_a_failed_save_leaves_the_old_state(tmp_path):
+    save_atomically({"step": 1}, tmp_path / "state.pt")
+    with pytest.raises(Exception, match="pickle|local"):
+        save_atomically({"step": lambda: 2}, tmp_path / "state.pt")
+    assert torch.load(tmp_path / "state.pt", weights_only=True) == {"step": 1}
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    def loss_of(model, step, share):
+        return {"loss": model(torch.ones(1, 3)).mean() * float("nan")}
+
+    with pytest.raises(FloatingPointError, match="step 1 is nan"):
+        fit(line_model(), loss_of, settings(), tmp_path / "run", cpu=True)
+
+
+def test_learning_rate_rises_and_falls():
+    plan = settings(steps=102, warmup_steps=2, learning_rate=1.0)
+    rates = [learning_rate(plan, step) for step in range(102)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[52] == pytest.approx(0.01 + 0.99 * 0.5)
+    assert rates[-1] < 0.012
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+def test_ema_is_the_weighted_mean():
+    slow, fast = nn.Linear(1, 1), nn.Linear(1, 1)
+    before = weights(slow)
+    update_ema(slow, fast, decay=0.9, step=10_000)
+    torch.testing.assert_close(weights(slow), 0.9 * before + 0.1 * weights(fast))
+    update_ema(slow, fast, decay=0.9, step=0)  # the first steps move faster: 1/10
+    torch.testing.assert_close(weights(slow), 0.1 * (0.9 * before + 0.1 * weights(fast)) + 0.9 * weights(fast))
+
+
+def test_min_snr_weight():
+    snr = torch.tensor([0.01, 1.0, 5.0, 50.0])
+    torch.testing.assert_close(min_snr_weight(snr, gamma=5.0), torch.tensor([1.0, 1.0, 1.0, 0.1]))
+
+
+def test_edge_loss_sees_blur_but_not_a_shifted_tone():
+    stripes = torch.tensor([0.0, 1.0]).repeat(8).expand(1, 1, 16, 16)
+    assert edge_loss(stripes + 0.3, stripes).item() == pytest.approx(0.0, abs=1e-6)
+    assert edge_loss(torch.full_like(stripes, 0.5), stripes).item() == pytest.approx(1.0)
+
+
+def test_share_takes_all_rows_once():
+    rows = torch.arange(6)
+    assert torch.cat([Share(rank, 3).take(rows) for rank in range(3)]).tolist() == rows.tolist()
+
+
+def test_crops_hold_the_thing_and_stay_inside(tmp_path):
+    scenes = commands.open_scenes({"pictures": 40, "seed": 1, "workers": 1})
+    lots = torch.rand(40, 3)
+    for index, (y, x) in enumerate(corners(scenes, torch.arange(40), 64, lots)):
+        assert 0 <= y <= 64 and 0 <= x <= 64
+        things = scenes.scene(index).things
+        thing = things[int(lots[index, 0] * len(things))]
+        assert x <= thing.x <= x + 64 and y <= thing.feet - thing.scale / 2 <= y + 64
+
+
+def test_contradictions_differ_from_the_scene():
+    things = (Thing("cat", "orange"), Thing("castle", "red"))
+    scene = Scene(things, "on", "day", names_background=False)
+    wrong = {canonical_caption(contradict(scene, Random(k))) for k in range(60)}
+    assert canonical_caption(scene) not in wrong
+    assert {"a red cat on an orange castle", "a red castle on an orange cat"} <= wrong
+
+
+def test_caption_loss_prefers_the_right_caption():
+    right = torch.eye(4)[:3]
+    good = caption_loss(right, right, torch.eye(4)[3:].expand(3, 4), torch.tensor(10.0))
+    bad = caption_loss(right, right.roll(1, 0), right, torch.tensor(10.0))
+    assert good["loss"] < 0.01 < bad["loss"]
+    assert (good["retrieval"], good["refuses_wrong"]) == (1.0, 1.0)
+    assert (bad["retrieval"], bad["refuses_wrong"]) == (0.0, 0.0)
+
+
+def test_recipes_refuse_what_they_do_not_know(tmp_path):
+    assert load_recipe(RECIPES / "vae.toml", {"training.steps": 7})["training"]["steps"] == 7
+    with pytest.raises(ValueError, match="no entry 'training.step'"):
+        load_recipe(RECIPES / "vae.toml", {"training.step": 7})
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_recipe(tmp_path / "none.toml")
+    with pytest.raises(ValueError, match="train vae and clip before unet"):
+        commands.train("unet", tmp_path / "empty", changes=TINY_UNET)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """All parts, trained for four steps each by one process."""
+    out = tmp_path_factory.mktemp("trained")
+    for part, changes in (("vae", TINY_VAE), ("clip", TINY_CLIP), ("unet", TINY_UNET)):
+        commands.train(part, out, changes=changes, cpu=True)
+    return out
+
+
+def test_training_all_parts_leaves_a_model_that_draws(trained):
+    import sdlearn
+
+    pipe = sdlearn.StableDiffusion.from_pretrained(trained / "model")
+    picture = pipe.txt2img("a cat", num_inference_steps=2).images[0]
+    assert picture.size == (128, 128)
+    clip = commands.load_clip(trained / "model")
+    assert clip.clip.encode_image(torch.zeros(1, 3, 128, 128)).shape == (1, 128)
+    with pytest.raises(ValueError, match="holds an earlier training"):
+        commands.train("vae", trained, changes=TINY_VAE)
+
+
+TWO_PROCESSES = """
+import json, sys
+from pathlib import Path
+from sdlearn.training import commands
+part, out, changes = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+commands.train(part, out, changes=changes, cpu=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("part", "changes"), [("vae", TINY_VAE), ("clip", TINY_CLIP), ("unet", TINY_UNET)])
+def test_two_processes_give_the_losses_of_one(trained, tmp_path, part, changes):
+    """Equal global batch: each of the two works on half of what the one had."""
+    import shutil
+
+    out = tmp_path / "two"
+    (out / "model").mkdir(parents=True)
+    if part == "unet":
+        shutil.copytree(trained / "model", out / "model", dirs_exist_ok=True)
+    script = tmp_path / "train_part.py"
+    script.write_text(TWO_PROCESSES)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29617"]
+    done = subprocess.run(
+        [*launcher, str(script), part, str(out), json.dumps(changes)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(logged(out / part)) == 4
+    assert logged(out / part) == pytest.approx(logged(trained / part), rel=1e-4)
