@@ -1,0 +1,95 @@
+"""The files of a tokenizer folder, as CLIP's and every checkpoint's tokenizer is stored.
+
+``vocab.json`` (token -> id) and ``merges.txt``, or one ``tokenizer.json`` that holds both (as transformers
+writes since version 5); ``special_tokens_map.json`` and ``tokenizer_config.json`` for padding and length.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Pair = tuple[str, str]
+NO_LIMIT = 1e6  # files without a limit hold a number such as 1e30
+
+
+def read_tokenizer_folder(folder: Path, default_pad: str) -> tuple[dict[str, int], list[Pair], int, int]:
+    """Vocabulary, merges, max_length and padding id. Raises ValueError naming the file that is at fault.
+
+    The padding token of ``special_tokens_map.json`` counts more than that of ``tokenizer_config.json``, as in
+    transformers: in Stable Diffusion 2 they disagree.
+    """
+    config = _read_json(folder / "tokenizer_config.json", required=False)
+    special = config | _read_json(folder / "special_tokens_map.json", required=False)
+    vocab, merges = _vocabulary_and_merges(folder)
+    pad = special.get("pad_token") or default_pad
+    pad = pad.get("content") if isinstance(pad, dict) else pad
+    if pad not in vocab:
+        raise ValueError(f"{folder}: the padding token {pad!r} is not in the vocabulary.")
+    length = config.get("model_max_length") or NO_LIMIT
+    if not isinstance(length, int | float):
+        raise ValueError(f"{folder / 'tokenizer_config.json'}: model_max_length {length!r} is not a number.")
+    return vocab, merges, int(length) if length < NO_LIMIT else 77, vocab[pad]
+
+
+def write_tokenizer_folder(
+    folder: Path, vocab: dict[str, int], merges: list[Pair], max_length: int, special: dict[str, str]
+) -> None:
+    """Write the four files; ``special`` names the special tokens (bos_token, …)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": max_length, **special}
+    lines = ["#version: 0.2", *(f"{first} {second}" for first, second in merges), ""]
+    files = {
+        "vocab.json": json.dumps(vocab, ensure_ascii=False),
+        "merges.txt": "\n".join(lines),
+        "special_tokens_map.json": json.dumps(special, indent=2),
+        "tokenizer_config.json": json.dumps(config, indent=2),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _vocabulary_and_merges(folder: Path) -> tuple[dict[str, int], list[Pair]]:
+    together = folder / "tokenizer.json"
+    if (folder / "vocab.json").exists() or not together.exists():
+        vocab = _read_json(folder / "vocab.json")
+        path, lines = folder / "merges.txt", _read_merges(folder / "merges.txt")
+    else:
+        model = _read_json(together).get("model", {})
+        path, vocab, lines = together, model.get("vocab"), model.get("merges")
+        if not isinstance(vocab, dict) or not isinstance(lines, list):
+            raise ValueError(f"{together} holds no byte-pair encoding.")
+    if not all(isinstance(id_, int) for id_ in vocab.values()):
+        raise ValueError(f"{folder}: the vocabulary must give whole numbers.")
+    pairs = [tuple(line.split(" ")) if isinstance(line, str) else tuple(line) for line in lines]
+    wrong = next((pair for pair in pairs if len(pair) != 2), None)
+    if wrong is not None:
+        raise ValueError(f"{path} must hold two symbols a line, not {' '.join(map(str, wrong))!r}.")
+    return vocab, pairs
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _read_json(path: Path, required: bool = True) -> dict[str, Any]:
+    """The object in a JSON file; {} when an optional file is not there."""
+    if not required and not path.exists():
+        return {}
+    try:
+        data = json.loads(_read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} must hold a JSON object, not a {type(data).__name__}.")
+    return data
+
+
+def _read_merges(path: Path) -> list[str]:
+    """The lines of a ``merges.txt`` without the first, ``#version: …``."""
+    lines = _read_text(path).split("\n")  # splitlines() would also cut at some symbols
+    return [line for line in lines[lines[0].startswith("#version") :] if line.strip()]
