@@ -70,10 +70,11 @@ class UNetConfig:
         up = [CROSS_ATTENTION_UP if level else PLAIN_UP for level in reversed(self.attention_levels)]
         data = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         del data["attention_levels"]
+        heads = data.pop("num_heads")
         return {
             "_class_name": "UNet2DConditionModel",
             **data,
-            "attention_head_dim": data.pop("num_heads"),
+            "attention_head_dim": heads,
             "down_block_types": down,
             "up_block_types": up,
             "mid_block_type": "UNetMidBlock2DCrossAttn",

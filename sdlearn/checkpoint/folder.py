@@ -1,0 +1,197 @@
+"""The folder layout of published checkpoints (diffusers'): one folder a part, and a ``model_index.json``.
+
+    model_index.json
+    unet/ vae/          config.json, diffusion_pytorch_model.safetensors
+    text_encoder/       config.json, model.safetensors
+    tokenizer/          vocab.json, merges.txt, special_tokens_map.json, tokenizer_config.json
+    scheduler/          scheduler_config.json
+
+What is written here, ``diffusers.StableDiffusionPipeline.from_pretrained`` opens as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sdlearn.checkpoint import names
+from sdlearn.checkpoint.errors import CheckpointError, brief
+from sdlearn.checkpoint.tensors import build, read_tensors
+from sdlearn.clip import CLIPTextModel
+from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
+from sdlearn.schedule import Schedule
+from sdlearn.tokenizer import Tokenizer
+from sdlearn.unet import UNet
+from sdlearn.vae import AutoencoderKL
+
+COPY_AGAIN = "download or copy it again"
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A whole Stable Diffusion: three networks, the tokenizer, and the settings of the noise schedule."""
+
+    unet: UNet
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: Tokenizer
+    schedule_config: ScheduleConfig
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """How one network lies in its folder: its classes, its weight file, and the names in that file."""
+
+    network: type[nn.Module]
+    config: type
+    weights: str
+    read_names: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    write_names: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+
+
+NETWORKS = {
+    "unet": NetworkFiles(UNet, UNetConfig, "diffusion_pytorch_model", dict),
+    "vae": NetworkFiles(AutoencoderKL, VAEConfig, "diffusion_pytorch_model", names.from_old_vae),
+    "text_encoder": NetworkFiles(
+        CLIPTextModel, CLIPTextConfig, "model", names.from_text_encoder, names.to_text_encoder
+    ),
+}
+
+# Settings that change the numbers and that the networks here know in one form only. null counts as not given.
+FIXED = {
+    "unet": {
+        "act_fn": "silu",
+        "flip_sin_to_cos": True,
+        "freq_shift": 0,
+        "center_input_sample": False,
+        "downsample_padding": 1,
+        "mid_block_scale_factor": 1,
+        "mid_block_type": "UNetMidBlock2DCrossAttn",
+        "only_cross_attention": False,
+        "mid_block_only_cross_attention": False,
+        "cross_attention_norm": None,
+        "attention_type": "default",
+        "dual_cross_attention": False,
+        "transformer_layers_per_block": 1,
+        "resnet_time_scale_shift": "default",
+        "resnet_skip_time_act": False,
+        "resnet_out_scale_factor": 1,
+        "time_embedding_type": "positional",
+        "time_embedding_dim": None,
+        "time_embedding_act_fn": None,
+        "timestep_post_act": None,
+        "conv_in_kernel": 3,
+        "conv_out_kernel": 3,
+        "class_embed_type": None,
+        "addition_embed_type": None,
+        "encoder_hid_dim": None,
+        "num_class_embeds": None,
+        "time_cond_proj_dim": None,
+    },
+    "vae": {
+        "act_fn": "silu",
+        "use_quant_conv": True,
+        "use_post_quant_conv": True,
+        "mid_block_add_attention": True,
+        "shift_factor": None,
+        "latents_mean": None,
+        "latents_std": None,
+    },
+    "text_encoder": {},
+    "scheduler": {"trained_betas": None, "rescale_betas_zero_snr": False, "thresholding": False},
+}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing, the checkpoint is not complete: {COPY_AGAIN}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not readable JSON ({brief(error)}): {COPY_AGAIN}.") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, not a {type(data).__name__}.")
+    return data
+
+
+def _read_config(folder: Path, part: str, config: type, file: str = "config.json") -> Any:
+    """The settings of one part; raises CheckpointError on settings that would be silently wrong here."""
+    path = folder / part / file
+    data = read_json(path)
+    for name, allowed in FIXED[part].items():
+        if data.get(name) not in (None, allowed):
+            raise CheckpointError(f"{path}: {name} is {data[name]!r}, and sdlearn knows {allowed!r} only.")
+    try:
+        return config.from_json(data)
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+        raise CheckpointError(
+            f"{path} does not describe a {part} that sdlearn knows: {brief(error)}"
+        ) from error
+
+
+def _check_together(configs: dict[str, Any], tokenizer: Tokenizer, folder: Path) -> None:
+    """Raise CheckpointError when the parts are each fine but come from different models."""
+    unet, vae, text = configs["unet"], configs["vae"], configs["text_encoder"]
+    problem = ""
+    if unet.cross_attention_dim != text.hidden_size:
+        problem = f"text vectors have width {text.hidden_size}, the U-Net reads {unet.cross_attention_dim}"
+    elif unet.out_channels != vae.latent_channels:
+        problem = f"the U-Net gives {unet.out_channels} channels, the autoencoder reads {vae.latent_channels}"
+    elif tokenizer.vocab_size > text.vocab_size:
+        problem = (
+            f"the tokenizer gives ids below {tokenizer.vocab_size}, the text encoder knows {text.vocab_size}"
+        )
+    elif tokenizer.max_length > text.max_position_embeddings:
+        length = text.max_position_embeddings
+        problem = f"the tokenizer gives {tokenizer.max_length} ids, the text encoder reads {length}"
+    if problem:
+        raise CheckpointError(f"{folder} holds parts of different models: {problem}. Take all from one.")
+
+
+def _weights_file(folder: Path, stem: str) -> Path:
+    """The weight file: ``stem``.safetensors, or the half-precision variant if that is all there is."""
+    for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
+        if (folder / name).exists():
+            return folder / name
+    others = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".ckpt", ".msgpack"))
+    remedy = f"convert {others[0]}, sdlearn reads safetensors only" if others else COPY_AGAIN
+    raise CheckpointError(f"{folder / stem}.safetensors is missing: {remedy}.")
+
+
+def load_folder(folder: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Parts:
+    """Read a checkpoint folder. Raises CheckpointError naming file, cause and remedy; nothing is guessed."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        kind = "is a file, not a checkpoint folder" if folder.exists() else "does not exist"
+        raise CheckpointError(f"{folder} {kind}: give the folder that holds model_index.json.")
+    pipeline = read_json(folder / "model_index.json").get("_class_name")
+    if pipeline not in PIPELINES:
+        raise CheckpointError(
+            f"{folder / 'model_index.json'} is of a {pipeline}: sdlearn knows {', '.join(PIPELINES)}."
+        )
+    # All settings first: they are small, and most mistakes show there.
+    configs = {part: _read_config(folder, part, files.config) for part, files in NETWORKS.items()}
+    schedule_config = _read_config(folder, "scheduler", ScheduleConfig, "scheduler_config.json")
+    try:
+        Schedule(schedule_config)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'scheduler' / 'scheduler_config.json'}: {brief(error)}") from error
+    try:
+        tokenizer = Tokenizer.from_folder(folder / "tokenizer")
+    except ValueError as error:
+        raise CheckpointError(f"{error} Remedy: {COPY_AGAIN}.") from error
+    _check_together(configs, tokenizer, folder)
+    networks = {}
+    for part, files in NETWORKS.items():
+        path = _weights_file(folder / part, files.weights)
+        tensors = files.read_names(read_tensors(path))
+        networks[part] = build(files.network, configs[part], tensors, path, dtype, device)
+    return Parts(**networks, tokenizer=tokenizer, schedule_config=schedule_config)
