@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -64,16 +65,21 @@ def train(
         return out / "model"
     used = load_recipe(recipe or RECIPES / f"{part}.toml", changes)
     runs, model = out / part, out / "model"
-    if runs.exists() and any(runs.iterdir()) and not resume:
+    if not resume and _first_process() and runs.exists() and any(runs.iterdir()):
         raise ValueError(f"{runs} holds an earlier training; go on with --resume or name another --out folder.")
     {"vae": _vae, "clip": _clip, "oracle": _oracle, "unet": _unet}[part](used, runs, model, resume, cpu)
     return model
 
 
+def _first_process() -> bool:
+    """True in the one process that looks for old results and writes new ones (launchers number them by RANK)."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _vae(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
     vae = train_vae(recipe, runs, resume=resume, cpu=cpu)
-    if torch.distributed.is_initialized() and torch.distributed.get_rank():
-        return  # one process writes
+    if not _first_process():
+        return
     _save_network("vae", vae, model)
     scenes = open_scenes(recipe["data"])
     unseen = torch.arange(len(scenes.pictures))[-recipe["data"]["held_back"] :]
@@ -82,7 +88,7 @@ def _vae(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None
 
 def _clip(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
     trained = train_clip(recipe, runs, resume=resume, cpu=cpu)
-    if torch.distributed.is_initialized() and torch.distributed.get_rank():
+    if not _first_process():
         return
     save_clip(trained, model)
 
@@ -103,7 +109,7 @@ def _unet(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> Non
     unet = train_unet(
         recipe, runs, vae, text_encoder, tokenizer, resume=resume, cpu=cpu, preview=_preview_pictures(parts)
     )
-    if torch.distributed.is_initialized() and torch.distributed.get_rank():
+    if not _first_process():
         return
     whole = runs / "model.whole"
     shutil.rmtree(whole, ignore_errors=True)
@@ -118,7 +124,10 @@ def _preview_pictures(parts: Callable[[nn.Module], Parts]) -> Callable[[nn.Modul
     from sdlearn.pipeline import StableDiffusion
 
     def draw(unet: nn.Module, path: Path) -> None:
-        pipe = StableDiffusion(*parts(unet))
+        whole = parts(unet)
+        pipe = StableDiffusion(
+            whole.unet, whole.vae, whole.text_encoder, whole.tokenizer, whole.schedule_config
+        )
         pictures = pipe.txt2img(list(PREVIEW_PROMPTS), num_inference_steps=20, guidance_scale=4.0, seed=7).images
         save_rows([torch.cat([to_tensor(picture) for picture in pictures])], path)
 

@@ -90,7 +90,7 @@ def train_unet(
     settings = TrainingSettings(**recipe["training"])
     scenes = open_scenes(recipe["data"])
     schedule = Schedule(ScheduleConfig(**recipe["schedule"]))
-    alpha_bar = torch.tensor(schedule.alpha_bar, dtype=torch.float32)  # (T,)
+    alpha_bar = schedule.alpha_bar.float()  # (T,)
     latents = _cached_latents(vae, scenes, folder)
     texts = TextTable(text_encoder, tokenizer)
     drop, gamma = recipe["loss"]["drop_captions"], recipe["loss"]["min_snr_gamma"]
