@@ -1,0 +1,72 @@
+"""A Stable Diffusion of some thousand random numbers: three levels, unequal heads, a true tokenizer."""
+
+import torch
+
+from sdlearn.clip import CLIPTextModel
+from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
+from sdlearn.pipeline import StableDiffusion
+from sdlearn.tokenizer import Tokenizer
+from sdlearn.tokenizer_training import train_bpe, vocabulary
+from sdlearn.unet import UNet
+from sdlearn.vae import AutoencoderKL
+
+PIXELS = 32  # the model's own size: 8 latents of 4 pixels
+MULTIPLE = 16  # 4 pixels a latent, halved twice in the U-Net
+
+
+def randomise(module: torch.nn.Module, seed: int) -> torch.nn.Module:
+    """Random numbers in every parameter, of a size that keeps activations in range."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fan_in = parameter[0].numel() if parameter.dim() > 1 else 25
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan_in**0.5)
+            if parameter.dim() == 1:
+                parameter.add_(0.5)
+    return module
+
+
+def small_pipeline(**schedule) -> StableDiffusion:
+    """The same random model at every call; ``schedule`` changes entries of its ScheduleConfig."""
+    merges = train_bpe(["an orange cat standing on a red castle", "a cat and a castle"], 30)
+    tokenizer = Tokenizer(vocabulary(merges), merges, max_length=16)
+    text = CLIPTextConfig(
+        vocab_size=tokenizer.vocab_size,
+        max_position_embeddings=16,
+        hidden_size=24,
+        intermediate_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        projection_dim=24,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    unet = UNetConfig(
+        sample_size=PIXELS // 4,
+        block_out_channels=(8, 16, 24),
+        layers_per_block=1,
+        attention_levels=(True, True, False),
+        num_heads=(1, 2, 3),
+        cross_attention_dim=24,
+        norm_num_groups=4,
+    )
+    vae = VAEConfig(
+        block_out_channels=(4, 8, 12),
+        layers_per_block=1,
+        norm_num_groups=4,
+        scaling_factor=0.3,
+        sample_size=PIXELS,
+    )
+    return StableDiffusion(
+        randomise(UNet(unet), 1),
+        randomise(AutoencoderKL(vae), 2),
+        randomise(CLIPTextModel(text), 3),
+        tokenizer,
+        ScheduleConfig(**schedule),
+        name="small",
+    )
+
+
+def noise(*shape: int, seed: int = 9) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,177 @@
+"""Bad input is refused with one clear message, before any network runs.
+
+Every network of the model under test raises when it is called, so a case that passes proves that none was.
+"""
+
+import math
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from sdlearn import StableDiffusion
+from tests.small_pipeline import small_pipeline
+
+
+class NetworkRan(Exception):
+    """Not a ValueError or TypeError: pytest.raises lets it through."""
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    pipe = small_pipeline()
+
+    def ran(*args, **kwargs):
+        raise NetworkRan
+
+    pipe.unet.forward = pipe.text_encoder.forward = pipe.vae.encode = pipe.vae.decode = ran
+    return pipe
+
+
+def picture(width=32, height=32):
+    return Image.new("RGB", (width, height), "grey")
+
+
+# Arguments, the error, and words that its message must hold: the argument, what was given, what is allowed.
+BOTH = [
+    ({"prompt": None}, TypeError, "prompt must be a str or a list of str, got None"),
+    ({"prompt": 7}, TypeError, "prompt must be a str or a list of str, got 7 (int)"),
+    ({"prompt": b"cat"}, TypeError, "prompt must be a str or a list of str, got b'cat'"),
+    ({"prompt": ["a", 3]}, TypeError, "prompt must be a str or a list of str, got 3"),
+    ({"prompt": []}, ValueError, "prompt is an empty list"),
+    ({"negative_prompt": None}, TypeError, "negative_prompt must be a str or a list of str, got None"),
+    ({"negative_prompt": ["a", "b"]}, ValueError, "negative_prompt has 2 entries for 1 prompts"),
+    ({"negative_prompt": []}, ValueError, "negative_prompt is an empty list"),
+    ({"num_inference_steps": 0}, ValueError, "num_inference_steps must be from 1 to 1000, got 0"),
+    ({"num_inference_steps": -3}, ValueError, "num_inference_steps must be from 1 to 1000, got -3"),
+    ({"num_inference_steps": 1001}, ValueError, "num_inference_steps must be from 1 to 1000, got 1001"),
+    ({"num_inference_steps": 2.5}, TypeError, "num_inference_steps must be a whole number, got 2.5"),
+    ({"num_inference_steps": "20"}, TypeError, "num_inference_steps must be a whole number, got '20'"),
+    ({"num_inference_steps": True}, TypeError, "num_inference_steps must be a whole number, got True"),
+    ({"num_inference_steps": None}, TypeError, "num_inference_steps must be a whole number, got None"),
+    ({"guidance_scale": math.nan}, ValueError, "guidance_scale must be a finite number >= 0"),
+    ({"guidance_scale": math.inf}, ValueError, "guidance_scale must be a finite number >= 0"),
+    ({"guidance_scale": -1}, ValueError, "guidance_scale must be a finite number >= 0"),
+    ({"guidance_scale": "7"}, TypeError, "guidance_scale must be a number, got '7'"),
+    (
+        {"sampler": "eular"},
+        ValueError,
+        "unknown sampler 'eular'; use one of ddpm, ddim, euler, euler_a, heun",
+    ),
+    ({"sampler": 3}, ValueError, "unknown sampler 3"),
+    ({"height": 40}, ValueError, "height=40 must be a positive multiple of 16: take 32 or 48"),
+    ({"width": 33}, ValueError, "width=33 must be a positive multiple of 16: take 32 or 48"),
+    ({"width": 0}, ValueError, "width=0 must be a positive multiple of 16: take 16"),
+    ({"height": -32}, ValueError, "height=-32 must be a positive multiple of 16"),
+    ({"height": 32.0}, TypeError, "height must be a whole number of pixels, not 32.0"),
+    ({"num_images_per_prompt": 0}, ValueError, "num_images_per_prompt must be at least 1, got 0"),
+    ({"num_images_per_prompt": 1.5}, TypeError, "num_images_per_prompt must be a whole number, got 1.5"),
+    ({"seed": None}, TypeError, "seed must be a whole number"),
+    ({"seed": 1.0}, TypeError, "seed must be a whole number, or a list of one a picture, got 1.0"),
+    ({"seed": "1"}, TypeError, "seed must be a whole number"),
+    ({"seed": True}, TypeError, "seed must be a whole number"),
+    ({"seed": -1}, ValueError, "seed must be from 0 to 2**63 - 1, got -1"),
+    ({"seed": 2**63}, ValueError, "seed must be from 0 to 2**63 - 1"),
+    ({"seed": [1, 2]}, ValueError, "seed has 2 entries for 1 pictures"),
+    ({"seed": [1], "num_images_per_prompt": 2}, ValueError, "seed has 1 entries for 2 pictures"),
+    ({"seed": [1, "x"]}, TypeError, "got 'x'"),
+]
+TEXT_ONLY = [
+    ({"latents": "noise"}, TypeError, "latents must be a torch.Tensor of shape (1, 4, 8, 8), got str"),
+    (
+        {"latents": torch.zeros(1, 3, 8, 8)},
+        ValueError,
+        "latents must have the shape (1, 4, 8, 8), got (1, 3, 8, 8)",
+    ),
+    (
+        {"latents": torch.zeros(2, 4, 8, 8)},
+        ValueError,
+        "latents must have the shape (1, 4, 8, 8), got (2, 4, 8, 8)",
+    ),
+    ({"latents": torch.zeros(1, 4, 8, 8), "width": 48}, ValueError, "must have the shape (1, 4, 8, 12)"),
+    (
+        {"latents": torch.zeros(1, 4, 7, 8)},
+        ValueError,
+        "height=28 must be a positive multiple of 16: take 16 or 32",
+    ),
+    (
+        {"latents": torch.full((1, 4, 8, 8), math.nan)},
+        ValueError,
+        "latents must be finite floating-point numbers",
+    ),
+    (
+        {"latents": torch.zeros(1, 4, 8, 8).long()},
+        ValueError,
+        "latents must be finite floating-point numbers",
+    ),
+]
+IMAGE_ONLY = [
+    ({"strength": -0.1}, ValueError, "strength must be from 0 (keep the picture) to 1 (ignore it), got -0.1"),
+    ({"strength": 1.01}, ValueError, "strength must be from 0 (keep the picture) to 1 (ignore it), got 1.01"),
+    ({"strength": math.nan}, ValueError, "strength must be from 0"),
+    ({"strength": None}, TypeError, "strength must be a number from 0 to 1, got None"),
+    ({"strength": True}, TypeError, "strength must be a number from 0 to 1, got True"),
+    ({"strength": 0.01}, ValueError, "strength=0.01 of num_inference_steps=25 leaves no step to run"),
+    ({"strength": 0.0}, ValueError, "take a strength of at least 0.04, or more steps"),
+    ({"image": None}, TypeError, "a picture must be a path or a PIL image, not NoneType"),
+    ({"image": "no such file.png"}, ValueError, "there is no picture file 'no such file.png'"),
+    ({"image": __file__}, ValueError, "as a picture"),
+    ({"image": []}, ValueError, "image must be one picture"),
+    ({"image": [picture(), picture()]}, ValueError, "image has 2 entries for 1 prompts"),
+    ({"image": [picture(), picture(16)]}, ValueError, "several of one size"),
+    ({"image": picture(33)}, ValueError, "width=33 must be a positive multiple of 16: take 32 or 48"),
+]
+
+
+def name_of(value):
+    return re.sub(r"\s+", " ", str(value))[:40] if isinstance(value, dict) else ""
+
+
+@pytest.mark.parametrize("change, error, message", BOTH + TEXT_ONLY, ids=name_of)
+def test_text_to_image(pipe, change, error, message):
+    arguments = {"prompt": "a cat", **change}
+    with pytest.raises(error, match=re.escape(message)):
+        pipe.txt2img(**arguments)
+    with pytest.raises(error, match=re.escape(message)):
+        pipe.txt2img_steps(**arguments)  # at the call, not at the first step
+
+
+@pytest.mark.parametrize("change, error, message", BOTH + IMAGE_ONLY, ids=name_of)
+def test_image_to_image(pipe, change, error, message):
+    arguments = {"image": picture(), "prompt": "a cat", **change}
+    with pytest.raises(error, match=re.escape(message)):
+        pipe.img2img(**arguments)
+    with pytest.raises(error, match=re.escape(message)):
+        pipe.img2img_steps(**arguments)
+
+
+def test_good_input_does_reach_the_networks(pipe):
+    """Otherwise the cases above would prove nothing."""
+    with pytest.raises(NetworkRan):
+        pipe.txt2img("a cat")
+    with pytest.raises(NetworkRan):
+        pipe.img2img(picture(), "a cat")
+    with pytest.raises(NetworkRan):
+        pipe.encode_prompt(["a cat"])
+    with pytest.raises(NetworkRan):
+        pipe.decode(torch.zeros(1, 4, 8, 8))
+
+
+def test_unknown_arguments_are_named(pipe):
+    for call in (pipe.txt2img, pipe.txt2img_steps):
+        with pytest.raises(TypeError, match="'steps'"):
+            call("a cat", steps=20)
+
+
+def test_models_that_are_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no model named 'scnes'"):
+        StableDiffusion.from_pretrained("scnes")
+    with pytest.raises(ValueError, match="does not exist"):
+        StableDiffusion.from_pretrained(tmp_path / "nothing")
+
+
+def test_a_scheduler_without_a_sampler_here(pipe):
+    other = small_pipeline(scheduler="LMSDiscreteScheduler")
+    with pytest.raises(ValueError, match="'LMSDiscreteScheduler'.*Name a sampler"):
+        other.txt2img("a cat", sampler=None)

@@ -1,0 +1,253 @@
+"""The pipeline's promises, on a small random model: seeds, batches, guidance, image to image, recording."""
+
+import inspect
+import io
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sdlearn import StableDiffusion
+from sdlearn.drawing import image_to_image, text_to_image
+from tests.small_pipeline import PIXELS, noise, small_pipeline
+
+QUICK = {"num_inference_steps": 4, "guidance_scale": 5.0}
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return small_pipeline()
+
+
+def picture(seed=0, width=PIXELS, height=PIXELS):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def difference(a, b):
+    return float((a - b).abs().max() / b.abs().max())
+
+
+def test_a_generation_holds_pictures_latents_steps_and_settings(pipe):
+    out = pipe.txt2img("a cat", sampler="ddim", height=32, width=48, seed=3, **QUICK)
+    assert [image.size for image in out.images] == [(48, 32)]
+    assert out.latents.shape == (1, 4, 8, 12) and out.latents.dtype == torch.float32
+    assert [step.i for step in out.steps] == [0, 1, 2, 3]
+    assert [step.timestep for step in out.steps] == [751, 501, 251, 1]
+    last = out.steps[-1]
+    torch.testing.assert_close(out.latents, last.x_next / math.sqrt(1 + last.sigma_next**2))
+    assert np.array_equal(np.asarray(out.images[0]), np.asarray(pipe.decode(out.latents)[0]))
+    assert not out.latents.requires_grad
+
+
+def test_settings_draw_it_again(pipe):
+    out = pipe.txt2img(["a cat", "a castle"], ["red", ""], sampler="euler_a", seed=8, **QUICK)
+    settings = json.loads(json.dumps(out.settings))  # as they come back from a PNG
+    assert settings.pop("model") == "small"
+    assert settings["seed"] == [8, 9]
+    assert torch.equal(pipe.txt2img(**settings).latents, out.latents)
+
+
+def test_same_seed_same_picture(pipe):
+    for sampler in ("dpmpp_2m", "euler_a"):
+        one, two = (pipe.txt2img("a cat", seed=7, sampler=sampler, **QUICK) for _ in range(2))
+        assert torch.equal(one.latents, two.latents)
+        assert one.images[0].tobytes() == two.images[0].tobytes()
+        assert difference(pipe.txt2img("a cat", seed=0, sampler=sampler, **QUICK).latents, one.latents) > 0.1
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "euler_a"])
+def test_a_picture_of_a_batch_is_the_picture_alone(pipe, sampler):
+    prompts, seeds = ["a cat", "a red castle", "a cat"], [4, 9, 4]
+    batch = pipe.txt2img(prompts, ["", "orange", ""], seed=seeds, sampler=sampler, **QUICK)
+    for k in (0, 1, 2):
+        alone = pipe.txt2img(prompts[k], ["", "orange", ""][k], seed=seeds[k], sampler=sampler, **QUICK)
+        assert difference(batch.latents[k], alone.latents[0]) <= 1e-4
+    images = [picture(1), picture(2), picture(1)]
+    batch = pipe.img2img(images, prompts, 0.6, seed=seeds, sampler=sampler, **QUICK)
+    for k in (0, 1):
+        alone = pipe.img2img(images[k], prompts[k], 0.6, seed=seeds[k], sampler=sampler, **QUICK)
+        assert difference(batch.latents[k], alone.latents[0]) <= 1e-4
+
+
+def test_several_pictures_of_each_prompt(pipe):
+    out = pipe.txt2img(["a cat", "a castle"], num_images_per_prompt=2, seed=5, **QUICK)
+    assert len(out.images) == 4 and out.settings["seed"] == [5, 6, 7, 8]
+    second = pipe.txt2img("a cat", seed=6, **QUICK)
+    third = pipe.txt2img("a castle", seed=7, **QUICK)
+    assert difference(out.latents[1], second.latents[0]) <= 1e-4
+    assert difference(out.latents[2], third.latents[0]) <= 1e-4
+
+
+def test_recording_changes_nothing(pipe):
+    for call in (
+        lambda **more: pipe.txt2img("a cat", seed=1, sampler="euler_a", **QUICK, **more),
+        lambda **more: pipe.img2img(picture(), "a cat", 0.5, seed=1, sampler="euler_a", **QUICK, **more),
+    ):
+        kept, bare = call(), call(record=False)
+        assert len(kept.steps) > 0 and bare.steps == []
+        assert torch.equal(kept.latents, bare.latents)
+
+
+def test_the_lazy_form_gives_the_same_steps_one_by_one(pipe, monkeypatch):
+    calls = []
+    predict = pipe.predict
+    monkeypatch.setattr(pipe, "predict", lambda *given: calls.append(1) or predict(*given))
+    out = pipe.txt2img("a cat", seed=2, sampler="euler", **QUICK)
+    assert len(calls) == 4
+    steps = pipe.txt2img_steps("a cat", seed=2, sampler="euler", **QUICK)
+    assert len(calls) == 4
+    assert torch.equal(next(steps).x_next, out.steps[0].x_next) and len(calls) == 5
+    assert torch.equal(list(steps)[-1].x_next, out.steps[-1].x_next)
+    image = pipe.img2img(picture(), "a cat", 0.5, seed=2, **QUICK)
+    lazy = list(pipe.img2img_steps(picture(), "a cat", strength=0.5, seed=2, **QUICK))
+    assert torch.equal(lazy[-1].x_next, image.steps[-1].x_next)
+
+
+def test_guidance(pipe):
+    out = pipe.txt2img("a cat", "castle", seed=2, num_inference_steps=3, guidance_scale=4.0)
+    for step in out.steps:
+        pred = step.pred
+        torch.testing.assert_close(pred.eps, pred.eps_uncond + 4 * (pred.eps_cond - pred.eps_uncond))
+        torch.testing.assert_close(pred.x0, step.x - step.sigma * pred.eps)
+    same = {"seed": 2, "num_inference_steps": 3}
+    only_prompt = pipe.txt2img("a cat", "castle", guidance_scale=1, **same)
+    assert torch.equal(only_prompt.latents, pipe.txt2img("a cat", "", guidance_scale=1, **same).latents)
+    no_prompt = pipe.txt2img("a cat", "castle", guidance_scale=0, **same)
+    assert torch.equal(no_prompt.latents, pipe.txt2img("red", "castle", guidance_scale=0, **same).latents)
+    assert torch.equal(no_prompt.latents, pipe.txt2img("castle", guidance_scale=1, **same).latents)
+    assert difference(no_prompt.latents, only_prompt.latents) > 1e-3
+    first = out.steps[0].pred
+    assert (
+        difference(first.eps_cond, only_prompt.steps[0].pred.eps) <= 1e-5
+    )  # [uncond, cond], not the reverse
+    assert difference(first.eps_uncond, no_prompt.steps[0].pred.eps) <= 1e-5
+
+
+def test_latents_replace_the_seed_and_give_the_size(pipe):
+    start = noise(1, 4, 4, 12)
+    before = start.clone()
+    out = pipe.txt2img("a cat", latents=start, seed=99, sampler="ddim", **QUICK)
+    assert out.images[0].size == (48, 16) and torch.equal(start, before)
+    first = out.steps[0]
+    torch.testing.assert_close(first.x / math.sqrt(1 + first.sigma**2), start)
+    assert out.settings["seed"] is None
+    from_seed = pipe.txt2img("a cat", seed=9, height=16, width=48, sampler="ddim", **QUICK)
+    assert torch.equal(from_seed.latents, out.latents)  # noise(...) draws from a generator with seed 9
+
+
+def test_scaling_factor_once_each_way(pipe, monkeypatch):
+    """Decoder input is latents / 0.3; the U-Net's latents are 0.3 times the encoder's."""
+    decoded = []
+    decode = pipe.vae.decode
+    monkeypatch.setattr(pipe.vae, "decode", lambda z: decoded.append(z) or decode(z))
+    out = pipe.txt2img("a cat", **QUICK)
+    torch.testing.assert_close(decoded[0] * 0.3, out.latents)
+    pixels, draw = noise(2, 3, 16, 32).clamp(-1, 1), noise(2, 4, 4, 8)
+    with torch.no_grad():
+        posterior = pipe.vae.encode(pixels)
+    expected = 0.3 * (posterior.mean + posterior.std * draw)
+    torch.testing.assert_close(pipe.encode_image(pixels, draw), expected)
+
+
+@pytest.mark.parametrize("strength, steps", [(0.25, 1), (0.5, 2), (0.99, 3), (1, 4)])
+def test_image_to_image_runs_the_last_steps_from_a_noisy_picture(pipe, strength, steps):
+    image = picture(3, width=48)
+    out = pipe.img2img(image, "a cat", strength, seed=6, sampler="ddim", **QUICK)
+    assert [step.timestep for step in out.steps] == [751, 501, 251, 1][4 - steps :]
+    assert out.images[0].size == (48, 32) and out.settings["strength"] == strength
+    generator = torch.Generator().manual_seed(6)
+    first_draw, second_draw = (torch.randn(1, 4, 8, 12, generator=generator) for _ in range(2))
+    pixels = torch.from_numpy(np.asarray(image)).permute(2, 0, 1)[None] / 127.5 - 1
+    x0 = pipe.encode_image(pixels, first_draw)
+    first = out.steps[0]
+    torch.testing.assert_close(first.x, x0 + first.sigma * second_draw, rtol=1e-4, atol=1e-4)
+
+
+def test_image_to_image_takes_files_and_sizes(pipe, tmp_path):
+    picture(4, width=80, height=48).save(tmp_path / "sketch.png")
+    out = pipe.img2img(tmp_path / "sketch.png", "a cat", height=32, width=32, **QUICK)
+    assert out.images[0].size == (32, 32)
+
+
+def test_sampler_none_is_the_model_s_own():
+    assert small_pipeline().txt2img("a", sampler=None, **QUICK).settings["sampler"] == "pndm"
+    ddim = small_pipeline(scheduler="DDIMScheduler").txt2img("a", sampler=None, **QUICK)
+    assert ddim.settings["sampler"] == "ddim"
+
+
+def test_prediction_type_comes_from_the_schedule(pipe):
+    v = small_pipeline(prediction_type="v_prediction").txt2img("a cat", seed=1, guidance_scale=1)
+    first = v.steps[0]
+    with torch.no_grad():
+        answer = pipe.unet(
+            first.x / math.sqrt(1 + first.sigma**2), torch.tensor([999.0]), pipe.encode_prompt(["a cat"])
+        )
+    alpha_bar = 1 / (1 + first.sigma**2)
+    eps = math.sqrt(alpha_bar) * answer + math.sqrt(1 - alpha_bar) * first.x * math.sqrt(alpha_bar)
+    torch.testing.assert_close(first.pred.eps, eps, rtol=1e-4, atol=1e-5)
+
+
+def test_save_and_open_again(pipe, tmp_path):
+    folder = pipe.save_pretrained(tmp_path / "mine", dtype=torch.float32)
+    again = StableDiffusion.from_pretrained(folder)
+    one, two = (model.txt2img("a cat", seed=1, **QUICK) for model in (pipe, again))
+    assert torch.equal(one.latents, two.latents)
+    assert two.settings["model"] == "mine"
+
+
+def test_a_prompt_that_is_too_long_is_told(pipe):
+    with pytest.warns(UserWarning, match="cut to 14 tokens, without 'zebra'"):
+        pipe.encode_prompt(["cat " * 14 + "zebra"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipe.encode_prompt(["a cat"])
+
+
+def test_bfloat16_between_float32_steps():
+    full = small_pipeline().txt2img("a cat", seed=1, **QUICK)
+    half = small_pipeline().to(dtype=torch.bfloat16)
+    assert half.dtype == torch.bfloat16 and half.device.type == "cpu"
+    out = half.txt2img("a cat", seed=1, **QUICK)
+    assert out.latents.dtype == torch.float32
+    assert 0 < difference(out.latents, full.latents) < 0.2
+
+
+def test_a_decoder_that_overflows_in_half_precision_runs_again_in_float32(monkeypatch):
+    pipe = small_pipeline()
+    latents = noise(1, 4, 8, 8)
+    expected = pipe.decode(latents)[0]
+    pipe.to(dtype=torch.bfloat16)
+    decode = pipe.vae.decode
+    overflow = lambda z: decode(z) * (math.nan if z.dtype == torch.bfloat16 else 1)  # noqa: E731
+    monkeypatch.setattr(pipe.vae, "decode", overflow)
+    with pytest.warns(UserWarning, match="overflowed in torch.bfloat16"):
+        got = pipe.decode(latents)[0]
+    assert np.abs(np.asarray(got, dtype=int) - np.asarray(expected, dtype=int)).max() <= 16
+    assert next(pipe.vae.parameters()).dtype == torch.bfloat16
+
+
+def test_silent_where_nobody_watches(pipe, capsys, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sdlearn.pipeline.SECONDS_BEFORE_A_BAR", 0.0)
+    pipe.txt2img("a cat", **QUICK)
+    assert capsys.readouterr() == ("", "")
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    pipe.txt2img("a cat", **QUICK)
+    assert "drawing" in terminal.getvalue() and "/4" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("eager, request_", [("txt2img", text_to_image), ("img2img", image_to_image)])
+def test_the_lazy_and_the_eager_form_have_the_same_defaults(eager, request_):
+    first = dict(inspect.signature(getattr(StableDiffusion, eager)).parameters)
+    second = dict(inspect.signature(request_).parameters)
+    del first["self"], first["record"], second["model"]
+    assert {name: p.default for name, p in first.items()} == {name: p.default for name, p in second.items()}
