@@ -17,6 +17,7 @@ from ..paths import shipped_model
 from .world import BACKGROUNDS, COLOURS, KINDS, RELATIONS, SIZE, SIZES, UNSEEN_KINDS, Scene
 
 READABLE_KINDS = KINDS + UNSEEN_KINDS
+GRID = 8  # cells per side of the network's last features
 # What is read, and the answers to choose from. Slots: (top, bottom) for "on", (left, right) for "left_of".
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "background": BACKGROUNDS,
@@ -46,28 +47,44 @@ class Reading:
 
 
 class OracleNetwork(nn.Module):
-    """Convolutions down to an 8x8 grid that is kept (places matter), then one linear answer a question."""
+    """Convolutions to an 8x8 grid of features; two glances, one for each thing, say where on it to look.
+
+    The same layers name whatever a glance has gathered: a cat is a cat at every place, in either slot.
+    """
 
     def __init__(self, questions: dict[str, Sequence[str]]):
         super().__init__()
         self.questions = {name: tuple(answers) for name, answers in questions.items()}
         self.trunk = nn.Sequential(
-            _block(3, 32, 5, stride=2),  # (B, 32, 32, 32)
-            _block(32, 48, 3),
-            _block(48, 80, 3, stride=2),  # (B, 80, 16, 16)
-            _block(80, 80, 3),
-            _block(80, 128, 3, stride=2),  # (B, 128, 8, 8)
+            _block(3, 16, 3),  # (B, 16, 64, 64)
+            _block(16, 48, 3, stride=2),  # (B, 48, 32, 32)
+            _block(48, 48, 3),
+            _block(48, 96, 3, stride=2),  # (B, 96, 16, 16)
+            _block(96, 96, 3),
+            _block(96, 128, 3, stride=2),  # (B, 128, 8, 8)
             _block(128, 128, 3),
-            _block(128, 24, 1),  # (B, 24, 8, 8)
-            nn.Flatten(),  # (B, 1536)
-            nn.Linear(24 * 8 * 8, 128),
-            nn.ReLU(),
         )
-        self.heads = nn.Linear(128, sum(len(answers) for answers in self.questions.values()))
+        # The whole grid at once, flattened: only it knows which thing is left or on top.
+        self.overview = nn.Sequential(
+            _block(128, 24, 1), nn.Flatten(), nn.Linear(24 * GRID * GRID, 128), nn.ReLU()
+        )
+        self.glances = nn.Linear(128, 2 * GRID * GRID)
+        self.whole = nn.Linear(128, self._count("background", "relation"))
+        self.naming = nn.Sequential(
+            nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, self._count("kind_1", "colour_1", "size_1"))
+        )
+
+    def _count(self, *names: str) -> int:
+        return sum(len(self.questions[name]) for name in names)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Halved pictures (B, 3, 64, 64) in [-1, 1] -> the logits (B, answers) of each question."""
-        logits = self.heads(self.trunk(x)).float()
+        grid = self.trunk(x)  # (B, 128, 8, 8)
+        overview = self.overview(grid)  # (B, 128)
+        where = self.glances(overview).float().reshape(-1, 2, GRID * GRID).softmax(dim=-1)  # (B, 2, 64)
+        seen = where.to(grid.dtype) @ grid.flatten(2).transpose(1, 2)  # (B, 2, 128)
+        named = self.naming(seen)  # (B, 2, kinds + colours + sizes)
+        logits = torch.cat([self.whole(overview), named.flatten(1)], dim=1).float()
         parts = logits.split([len(answers) for answers in self.questions.values()], dim=1)
         return dict(zip(self.questions, parts, strict=True))
 
