@@ -27,7 +27,8 @@ class DrawsByHand:
 def test_share_has_wilsons_interval():
     low, high = Share(95, 100).interval
     assert (low, high) == (pytest.approx(0.8882, abs=1e-4), pytest.approx(0.9785, abs=1e-4))
-    assert Share(10, 10).interval[1] == 1.0 and Share(10, 10).interval[0] == pytest.approx(0.7225, abs=1e-4)
+    assert Share(10, 10).interval[1] == pytest.approx(1.0)
+    assert Share(10, 10).interval[0] == pytest.approx(0.7225, abs=1e-4)
     assert Share(0, 0).interval == (0.0, 1.0)
     assert "95.0 %" in str(Share(95, 100)) and "95/100" in str(Share(95, 100))
 

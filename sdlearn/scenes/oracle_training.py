@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -19,24 +20,35 @@ from .draw import render
 from .oracle import QUESTIONS, READABLE_KINDS, Oracle, OracleNetwork, Reading, as_input, halve
 from .world import COLOURS, RELATIONS, SIZES, Scene, Thing, arrange, sample_scene
 
+Examples = tuple[Tensor, list[Scene]]  # uint8 pictures (N, 128, 128, 3) and their scenes
+
 
 def train_oracle(
     folder: Path | str,
-    steps: int = 1600,
+    steps: int = 1400,
     batch: int = 64,
     learning_rate: float = 3e-3,
     seed: int = 0,
+    start: Oracle | None = None,
+    examples: Examples | None = None,
     progress: bool = True,
 ) -> Oracle:
-    """Train an oracle; write config.json and model.safetensors (half precision) into `folder`."""
+    """Train an oracle; write config.json and model.safetensors (half precision) into `folder`.
+
+    `start` goes on from a trained oracle; half of each batch is drawn from `examples` (see `round_trips`) if given.
+    """
     torch.manual_seed(seed)
-    network = OracleNetwork(QUESTIONS).to(memory_format=torch.channels_last)
+    network = OracleNetwork(QUESTIONS)
+    if start is not None:
+        network.load_state_dict(start.network.state_dict())
+    network = network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
     generator = torch.Generator().manual_seed(seed)
-    bar = tqdm(_batches(batch, seed), total=steps, desc="training the oracle", disable=not progress)
+    batches = islice(_batches(batch, seed, examples), steps)
+    bar = tqdm(batches, total=steps, desc="training the oracle", disable=not progress)
     smooth = None
-    for step, (pictures, labels) in enumerate(bar, start=1):
+    for pictures, labels in bar:
         softened = soften(halve(pictures), generator).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = network(softened)
@@ -48,8 +60,6 @@ def train_oracle(
         schedule.step()
         smooth = loss.item() if smooth is None else 0.95 * smooth + 0.05 * loss.item()
         bar.set_postfix(loss=f"{smooth:.3f}")
-        if step == steps:
-            break
     save_oracle(network, Path(folder))
     return Oracle.load(folder)
 
@@ -87,12 +97,33 @@ def labels_of(scene: Scene) -> dict[str, int]:
     return {name: answers.index(said[name]) if name in said else -1 for name, answers in QUESTIONS.items()}
 
 
-def _batches(batch: int, seed: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Endless fresh drawings: pictures (B, 3, 128, 128) in [-1, 1] and their labels (B,)."""
+def round_trips(autoencode: Callable[[Tensor], Tensor], n: int, seed: int = 0, batch: int = 32) -> Examples:
+    """n drawings sent through an autoencoder, (B, 3, 128, 128) in [-1, 1] to the same, as uint8, and their scenes."""
+    rng = Random(f"round trips/{seed}")
+    scenes, pictures = [balanced_scene(rng) for _ in range(n)], []
+    for start in tqdm(range(0, n, batch), desc="round trips"):
+        with torch.no_grad():
+            decoded = autoencode(drawn(scenes[start : start + batch])).float().clamp(-1, 1)
+        pictures.append(((decoded + 1) * 127.5).round().byte().permute(0, 2, 3, 1))
+    return torch.cat(pictures), scenes
+
+
+def drawn(scenes: Sequence[Scene]) -> Tensor:
+    """The pictures of the scenes as float32 (B, 3, 128, 128) in [-1, 1]."""
+    return as_input(np.stack([np.asarray(render(scene)) for scene in scenes]))
+
+
+def _batches(batch: int, seed: int, examples: Examples | None) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Endless pictures (B, 3, 128, 128) in [-1, 1], fresh drawings but for the examples, and their labels (B,)."""
     rng = Random(f"oracle/{seed}")
+    given = batch // 2 if examples is not None else 0
     while True:
-        scenes = [balanced_scene(rng) for _ in range(batch)]
-        pictures = as_input(np.stack([np.asarray(render(scene)) for scene in scenes]))
+        scenes = [balanced_scene(rng) for _ in range(batch - given)]
+        pictures = drawn(scenes)
+        if given:
+            chosen = [int(rng.random() * len(examples[1])) for _ in range(given)]
+            pictures = torch.cat([pictures, as_input(examples[0][chosen])])
+            scenes += [examples[1][k] for k in chosen]
         rows = [labels_of(scene) for scene in scenes]
         yield pictures, {name: torch.tensor([row[name] for row in rows]) for name in QUESTIONS}
 
@@ -135,7 +166,7 @@ def read_renders(
     scenes = [sample_scene(rng, split) for _ in range(n)]
     readings = []
     for start in range(0, n, 128):
-        pictures = as_input(np.stack([np.asarray(render(scene)) for scene in scenes[start : start + 128]]))
+        pictures = drawn(scenes[start : start + 128])
         readings += oracle.read(blur(pictures, sigma) if sigma > 0 else pictures)
     return readings, scenes
 

@@ -1,0 +1,94 @@
+# Everything a reader or a developer runs, from a fresh clone, with Python (3.11 or newer) and make alone.
+# Windows and conda users: the README gives the same steps without make.
+
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+INSTALL = $(PY) -m pip install --disable-pip-version-check --constraint constraints.txt
+PYTEST = $(PY) -m pytest
+PROMPT = an orange cat standing on a red castle
+
+# A machine with a GPU often comes with its own torch, which the pins must not replace: the gpu targets
+# install nothing and run with the Python named here.
+GPU_PYTHON ?= $(PYTHON)
+RUN ?= runs/gpu
+
+.PHONY: help demo test quick lint train eval bench notebooks clean
+.PHONY: gpu gpu-test gpu-bench gpu-train gpu-vae gpu-clip gpu-oracle gpu-unet gpu-eval
+
+help:
+	@echo "make demo       install, draw \"$(PROMPT)\" and its steps into outputs/"
+	@echo "make test       install with the development tools, run every test"
+	@echo "make quick      the tests that finish in two minutes"
+	@echo "make train      retrain everything: vae, clip, oracle, unet (hours on a CPU)"
+	@echo "make eval       does the model draw what it is told? 500 captions, with intervals"
+	@echo "make bench      timings: command line, one picture, U-Net, decoder, import"
+	@echo "make notebooks  build and execute the notebooks from notebooks/source"
+	@echo "make lint       check style and format"
+	@echo "make gpu        on an NVIDIA GPU: gpu-test gpu-bench gpu-vae gpu-clip gpu-oracle gpu-unet gpu-eval"
+	@echo "make clean      delete the environment, outputs and caches"
+
+# The two stamps say which set is installed; a changed pin or dependency installs again.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'sdlearn needs Python 3.11 or newer; this is ' + sys.version.split()[0] + '. Name another one: make PYTHON=python3.12')"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml constraints.txt
+	$(INSTALL) --editable ".[dev]"
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(PY) -m sdlearn txt2img "$(PROMPT)" --steps-strip
+
+test: $(VENV)/.installed-dev
+	$(PYTEST)
+
+quick: $(VENV)/.installed-dev
+	$(PYTEST) -m "not slow"
+
+lint: $(VENV)/.installed-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+train: $(VENV)/.installed-dev
+	$(PY) -m sdlearn train all
+
+eval: $(VENV)/.installed-dev
+	$(PY) -m sdlearn eval
+
+bench: $(VENV)/.installed
+	$(PY) -m sdlearn bench
+
+notebooks: $(VENV)/.installed-dev
+	$(PY) tools/notebooks.py
+
+# Each part fits into ten minutes on one modern GPU.
+gpu: gpu-test gpu-bench gpu-train gpu-eval
+
+gpu-test:
+	$(GPU_PYTHON) -m pytest -m cuda
+
+gpu-bench:
+	$(GPU_PYTHON) -m sdlearn bench --device cuda
+
+gpu-train: gpu-vae gpu-clip gpu-oracle gpu-unet
+
+gpu-vae:
+	$(GPU_PYTHON) -m sdlearn train vae --out $(RUN)
+
+gpu-clip:
+	$(GPU_PYTHON) -m sdlearn train clip --out $(RUN)
+
+gpu-oracle:
+	$(GPU_PYTHON) -m sdlearn train oracle --out $(RUN)
+
+gpu-unet:
+	$(GPU_PYTHON) -m sdlearn train unet --out $(RUN)
+
+gpu-eval:
+	$(GPU_PYTHON) -m sdlearn eval --device cuda
+
+clean:
+	@$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('$(VENV)', 'outputs', '.pytest_cache', '.ruff_cache', 'build', 'dist')]"

@@ -1,0 +1,160 @@
+"""The command line: ``sdlearn txt2img "an orange cat on a red castle"``.
+
+Here are the arguments and the exit codes; what each command does is in commands.py. Exit codes: 0 done, 1 a
+check failed, 2 bad input (one message on stderr, no file written), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from sdlearn import __version__, commands
+
+SAMPLER_NAMES = "ddpm, ddim, euler, euler_a, heun, pndm, dpmpp_2m, dpmpp_2m_karras"
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line on stderr."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"sdlearn: error: {message} (see: {self.prog} --help)\n")
+
+
+def size(text: str) -> tuple[int, int]:
+    """Width and height from a text such as 192x128."""
+    found = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} must look like 192x128 (width x height)")
+    return int(found[1]), int(found[2])
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not re.fullmatch("0*[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return int(text)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which networks, and where they run."""
+    parser.add_argument("--model", default="scenes", help="a shipped model's name, or a folder (scenes)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one, else cpu)")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+
+
+def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
+    """What txt2img and img2img have in common."""
+    parser.add_argument("--negative", default="", metavar="PROMPT", help="what should not be in the picture")
+    parser.add_argument("--sampler", default="dpmpp_2m", help=f"{SAMPLER_NAMES} (default: dpmpp_2m)")
+    parser.add_argument("--steps", type=int, default=25, help="denoising steps (default: 25)")
+    parser.add_argument(
+        "--cfg", type=float, default=7.5, metavar="SCALE", help="guidance scale (default: 7.5)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same picture (default: 0)")
+    parser.add_argument(
+        "--size", type=size, metavar="WxH", help="pixels (default: the model's, or the picture's)"
+    )
+    parser.add_argument(
+        "--n", type=count, default=1, help="pictures, with seeds SEED, SEED+1, ... (default: 1)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.png", help="default: outputs/<prompt>-<seed>.png")
+    parser.add_argument("--steps-strip", action="store_true", help="also save how each picture came about")
+    add_model_arguments(parser)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command; ``run`` is the function that carries it out."""
+    parser = Parser(prog="sdlearn", description="Stable Diffusion, built from scratch to be understood.")
+    parser.add_argument("--version", action="version", version=f"sdlearn {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int | None], summary: str
+    ) -> argparse.ArgumentParser:
+        added = subparsers.add_parser(name, help=summary, description=summary)
+        added.set_defaults(run=run)
+        return added
+
+    txt2img = command("txt2img", commands.txt2img, "draw a sentence")
+    txt2img.add_argument("prompt")
+    add_drawing_arguments(txt2img)
+
+    img2img = command("img2img", commands.img2img, "redraw a picture so that it fits a sentence")
+    img2img.add_argument("image", type=Path)
+    img2img.add_argument("prompt")
+    img2img.add_argument(
+        "--strength", type=float, default=0.75, help="0: keep the picture, 1: ignore it (0.75)"
+    )
+    add_drawing_arguments(img2img)
+
+    train = command("train", commands.train, "train a part of the model, or all of it in order")
+    train.add_argument("part", choices=["vae", "clip", "oracle", "unet", "all"])
+    train.add_argument("--device", choices=["cpu"], help="stay on the CPU (default: a GPU if there is one)")
+    train.add_argument(
+        "--recipe", type=Path, metavar="FILE.toml", help="default: the shipped recipe of the part"
+    )
+    train.add_argument("--out", type=Path, default=Path("runs"), metavar="FOLDER", help="default: runs")
+    train.add_argument("--resume", action="store_true", help="go on from the last state saved in FOLDER")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="such as training.steps=100"
+    )
+
+    evaluate = command("eval", commands.evaluate, "does the model draw what it is told? with 95 %% intervals")
+    evaluate.add_argument(
+        "--n", type=count, default=500, help="captions of each kind, seen and held out (500)"
+    )
+    evaluate.add_argument("--steps", type=count, default=25, help="denoising steps (default: 25)")
+    evaluate.add_argument("--cfg", type=float, default=7.5, metavar="SCALE", help="guidance scale (7.5)")
+    evaluate.add_argument("--full", action="store_true", help='also other scales, and the colours of "a cat"')
+    evaluate.add_argument("--out", type=Path, metavar="FILE.json", help="also save the figures")
+    add_model_arguments(evaluate)
+
+    scenes = command(
+        "scenes", commands.scenes, "draw a sheet of the pictures and captions the model learns from"
+    )
+    scenes.add_argument("--n", type=count, default=16, help="scenes (default: 16)")
+    scenes.add_argument("--seed", type=int, default=0, help="another seed, other scenes (default: 0)")
+    scenes.add_argument("--out", type=Path, metavar="FILE.png", help="default: outputs/scenes-<seed>.png")
+
+    bench = command("bench", commands.bench, "time the command line, a picture, the U-Net and the decoder")
+    bench.add_argument("--runs", type=count, default=5, help="repetitions; medians are printed (default: 5)")
+    bench.add_argument("--json", type=Path, metavar="FILE.json", help="also save the timings")
+    add_model_arguments(bench)
+
+    check = command("check", commands.check, "report on this environment; exit code 1 if something is wrong")
+    check.add_argument("--model", default="scenes", help="a shipped model's name, or a folder (scenes)")
+
+    lab = command("lab", commands.lab, "open the notebooks in JupyterLab")
+    lab.add_argument("--no-browser", action="store_true", help="only start the server")
+    return parser
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as a line for a reader, without the place in the code it came from."""
+    print(f"sdlearn: warning: {message}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command and return its exit code; bad input becomes one message on stderr and code 2."""
+    args = build_parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            return args.run(args) or 0
+    except KeyboardInterrupt:
+        print("sdlearn: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:  # CheckpointError is a ValueError
+        print(f"sdlearn: error: {error}", file=sys.stderr)
+        return 2
+
+
+def entry() -> NoReturn:
+    """The installed command ``sdlearn``."""
+    sys.exit(main())
