@@ -21,7 +21,12 @@ class Attention(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, context_width: int | None = None, bias: bool = False, upcast: bool = False
+        self,
+        width: int,
+        heads: int,
+        context_width: int | None = None,
+        bias: bool = False,
+        upcast: bool = False,
     ):
         super().__init__()
         if width % heads:

@@ -49,7 +49,9 @@ class MLP(nn.Module):
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig):
         super().__init__()
         if config.hidden_act not in ACTIVATIONS:
-            raise ValueError(f"clip config: hidden_act {config.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}.")
+            raise ValueError(
+                f"clip config: hidden_act {config.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}."
+            )
         self.activation = ACTIVATIONS[config.hidden_act]
         self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
@@ -119,13 +121,15 @@ class CLIPTextModel(nn.Module):
 
 
 class VisionEmbeddings(nn.Module):
-    """Cut the picture into patches, one token each, and put a class token in front: (B, 3, H, W) -> (B, 1 + N, width)."""
+    """One token a patch, and a class token in front: (B, 3, H, W) -> (B, 1 + N, width)."""
 
     def __init__(self, config: CLIPVisionConfig):
         super().__init__()
         patches = (config.image_size // config.patch_size) ** 2
         self.class_embedding = nn.Parameter(torch.zeros(config.hidden_size))
-        self.patch_embedding = nn.Conv2d(3, config.hidden_size, config.patch_size, config.patch_size, bias=False)
+        self.patch_embedding = nn.Conv2d(
+            3, config.hidden_size, config.patch_size, config.patch_size, bias=False
+        )
         self.position_embedding = nn.Embedding(1 + patches, config.hidden_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -140,7 +144,9 @@ class VisionTransformer(nn.Module):
     def __init__(self, config: CLIPVisionConfig):
         super().__init__()
         self.embeddings = VisionEmbeddings(config)
-        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)  # misspelt in published files
+        self.pre_layrnorm = nn.LayerNorm(
+            config.hidden_size, eps=config.layer_norm_eps
+        )  # misspelt in published files
         self.encoder = Encoder(config)
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 

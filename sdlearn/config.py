@@ -19,7 +19,9 @@ def _per_level(value: Any, levels: int, name: str) -> tuple:
     """One value per level: a single number is repeated, a list must have the right length."""
     values = tuple(value) if isinstance(value, list | tuple) else (value,) * levels
     if len(values) != levels:
-        raise ValueError(f"{name} has {len(values)} entries for {levels} levels: {value!r}; give one per level.")
+        raise ValueError(
+            f"{name} has {len(values)} entries for {levels} levels: {value!r}; give one per level."
+        )
     return values
 
 
@@ -56,19 +58,27 @@ class UNetConfig:
             allowed = (CROSS_ATTENTION_DOWN, PLAIN_DOWN)
             unknown = [kind for kind in data["down_block_types"] if kind not in allowed]
             if unknown:
-                raise ValueError(f"unet config: block type {unknown[0]!r} is not one of {', '.join(allowed)}.")
-            known["attention_levels"] = tuple(kind == CROSS_ATTENTION_DOWN for kind in data["down_block_types"])
+                raise ValueError(
+                    f"unet config: block type {unknown[0]!r} is not one of {', '.join(allowed)}."
+                )
+            known["attention_levels"] = tuple(
+                kind == CROSS_ATTENTION_DOWN for kind in data["down_block_types"]
+            )
         heads = data.get("num_attention_heads") or data.get("attention_head_dim")
         if heads is not None:
             known["num_heads"] = heads
-        known["num_heads"] = _per_level(known.get("num_heads", cls.num_heads[0]), levels, "attention_head_dim")
+        known["num_heads"] = _per_level(
+            known.get("num_heads", cls.num_heads[0]), levels, "attention_head_dim"
+        )
         return cls(**known)
 
     def to_json(self) -> dict[str, Any]:
         """The same numbers under the names that diffusers reads."""
         down = [CROSS_ATTENTION_DOWN if level else PLAIN_DOWN for level in self.attention_levels]
         up = [CROSS_ATTENTION_UP if level else PLAIN_UP for level in reversed(self.attention_levels)]
-        data = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        data = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
         del data["attention_levels"]
         heads = data.pop("num_heads")
         return {
@@ -114,7 +124,9 @@ class VAEConfig:
     def to_json(self) -> dict[str, Any]:
         """The same numbers under the names that diffusers reads."""
         levels = len(self.block_out_channels)
-        data = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        data = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
         del data["norm_eps"]  # 1e-6 in every published autoencoder, and not a setting there
         return {
             "_class_name": "AutoencoderKL",
@@ -177,7 +189,11 @@ class CLIPVisionConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The same numbers under the names that transformers reads."""
-        return {"architectures": ["CLIPVisionModelWithProjection"], "model_type": "clip_vision_model", **asdict(self)}
+        return {
+            "architectures": ["CLIPVisionModelWithProjection"],
+            "model_type": "clip_vision_model",
+            **asdict(self),
+        }
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,9 @@ def fixed_cases(n: int, split: str) -> list[Case]:
     return cases
 
 
-def draw(pipe: StableDiffusion, cases: Sequence[Case], *, batch_size: int = 25, **settings) -> list[Image.Image]:
+def draw(
+    pipe: StableDiffusion, cases: Sequence[Case], *, batch_size: int = 25, **settings
+) -> list[Image.Image]:
     """One picture a case, in batches; ``settings`` go to ``txt2img``."""
     pictures = []
     batches = [cases[start : start + batch_size] for start in range(0, len(cases), batch_size)]
@@ -82,7 +84,7 @@ def read_scores(oracle: Oracle, pictures: Sequence[Image.Image], scenes: Sequenc
 
 
 def shares(scores: Sequence[Score], scenes: Sequence[Scene]) -> dict[str, Share]:
-    """Scores as shares. Relations count where two things are asked for, colours and backgrounds where they are named."""
+    """Scores as shares. Relations count where two things are asked for, the rest where it is named."""
     pairs = [s.relation for s, scene in zip(scores, scenes, strict=True) if scene.relation != "alone"]
     answers = {
         "objects": [right for s in scores for right in s.objects],
@@ -106,7 +108,9 @@ def chance(oracle: Oracle, pictures: Sequence[Image.Image], scenes: Sequence[Sce
     return shares(read_scores(oracle, pictures, others), others)
 
 
-def guidance_table(pipe: StableDiffusion, oracle: Oracle, cases: Sequence[Case], **settings) -> dict[str, dict[str, Share]]:
+def guidance_table(
+    pipe: StableDiffusion, oracle: Oracle, cases: Sequence[Case], **settings
+) -> dict[str, dict[str, Share]]:
     """Shares for each guidance scale, and what the pictures of scale 1 score on prompts that are not theirs."""
     scenes = [case.scene for case in cases]
     table = {}
@@ -118,8 +122,10 @@ def guidance_table(pipe: StableDiffusion, oracle: Oracle, cases: Sequence[Case],
     return {**table, "chance": by_chance}
 
 
-def colours_of(pipe: StableDiffusion, oracle: Oracle, prompt: str, kind: str, n: int, **settings) -> Counter[str]:
-    """The colour of each ``kind`` that n seeds draw for a prompt that names none; "none" where there is no such thing."""
+def colours_of(
+    pipe: StableDiffusion, oracle: Oracle, prompt: str, kind: str, n: int, **settings
+) -> Counter[str]:
+    """The colour of each ``kind`` that n seeds draw for a prompt that names none; "none" where it is missing."""
     scene = sample_scene(Random(0))  # the scene of a case is not asked here
     pictures = draw(pipe, [Case(prompt, scene, seed) for seed in range(n)], **settings)
     readings = oracle.read(np.stack([np.asarray(picture) for picture in pictures]))
@@ -139,7 +145,11 @@ def as_json(rows: dict[str, dict[str, Share]]) -> dict:
     """The same figures for a file."""
     return {
         name: {
-            measure: {"share": round(s.value, 4), "interval": [round(x, 4) for x in s.interval], "asked": s.asked}
+            measure: {
+                "share": round(s.value, 4),
+                "interval": [round(x, 4) for x in s.interval],
+                "asked": s.asked,
+            }
             for measure, s in row.items()
             if s.asked
         }
@@ -159,7 +169,11 @@ def report(pipe: StableDiffusion, n: int = 500, **settings) -> dict:
         "seen": evaluate(pipe, oracle, seen, **settings),
         "held-out": evaluate(pipe, oracle, held_out, **settings),
     }
-    print(table_text(main, f"{n} prompts, what the oracle finds in the pictures (share, 95 % interval, right/asked)"))
+    print(
+        table_text(
+            main, f"{n} prompts, what the oracle finds in the pictures (share, 95 % interval, right/asked)"
+        )
+    )
     cats = colours_of(pipe, oracle, "a cat", "cat", len(held_out), **settings)
     orange = Share(cats["orange"], cats.total())
     print(f'"a cat" without a colour is orange in {orange}; all colours: {dict(cats.most_common())}')

@@ -33,7 +33,9 @@ class DownBlock(nn.Module):
     def __init__(self, in_channels: int, level: int, config: UNetConfig):
         super().__init__()
         channels, layers = config.block_out_channels[level], config.layers_per_block
-        self.resnets = nn.ModuleList(_resnet(channels if j else in_channels, channels, config) for j in range(layers))
+        self.resnets = nn.ModuleList(
+            _resnet(channels if j else in_channels, channels, config) for j in range(layers)
+        )
         self.attentions = _transformers(layers, channels, level, config)
         last = level == len(config.block_out_channels) - 1
         self.downsamplers = None if last else nn.ModuleList([Downsample(channels)])
@@ -75,7 +77,9 @@ class UpBlock(nn.Module):
         # The last skip of a level comes from the level above it (or from conv_in at the very top).
         above = config.block_out_channels[max(level - 1, 0)]
         self.resnets = nn.ModuleList(
-            _resnet((channels if j else in_channels) + (channels if j < layers - 1 else above), channels, config)
+            _resnet(
+                (channels if j else in_channels) + (channels if j < layers - 1 else above), channels, config
+            )
             for j in range(layers)
         )
         self.attentions = _transformers(layers, channels, level, config)

@@ -92,7 +92,8 @@ class DecoderLevel(nn.Module):
     def __init__(self, in_channels: int, channels: int, last: bool, config: VAEConfig):
         super().__init__()
         self.resnets = nn.ModuleList(
-            _resnet(channels if j else in_channels, channels, config) for j in range(config.layers_per_block + 1)
+            _resnet(channels if j else in_channels, channels, config)
+            for j in range(config.layers_per_block + 1)
         )
         self.upsamplers = None if last else nn.ModuleList([Upsample(channels)])
 

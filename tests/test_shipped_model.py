@@ -94,7 +94,9 @@ def test_diffusers_redraws_the_same_latents(pipe, reference, sampler):
     redraw = diffusers.StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
     redraw.set_progress_bar_config(disable=True)
     picture = render(sample_scene(np.random.default_rng(3)))
-    ours = pipe.img2img(picture, SENTENCE, strength=0.6, num_inference_steps=20, sampler=sampler, seed=9).latents
+    ours = pipe.img2img(
+        picture, SENTENCE, strength=0.6, num_inference_steps=20, sampler=sampler, seed=9
+    ).latents
     theirs = redraw(
         SENTENCE,
         image=picture,
@@ -141,7 +143,9 @@ def test_strength_leads_from_the_input_to_the_prompt(pipe):
     original = to_tensor(picture)
     away = []
     for strength in (0.04, 0.5, 1.0):
-        redrawn = pipe.img2img(picture, "a purple boat at night", strength=strength, guidance_scale=4.0).images[0]
+        redrawn = pipe.img2img(
+            picture, "a purple boat at night", strength=strength, guidance_scale=4.0
+        ).images[0]
         away.append((to_tensor(redrawn) - original).square().mean().item())
     assert away[0] < 0.03 < away[1] < away[2]
 

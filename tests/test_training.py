@@ -14,7 +14,15 @@ from torch import nn
 from sdlearn.scenes import Scene, Thing, canonical_caption
 from sdlearn.training import commands
 from sdlearn.training.clip import caption_loss, contradict
-from sdlearn.training.loop import Share, TrainingSettings, fit, learning_rate, save_atomically, step_generator, update_ema
+from sdlearn.training.loop import (
+    Share,
+    TrainingSettings,
+    fit,
+    learning_rate,
+    save_atomically,
+    step_generator,
+    update_ema,
+)
 from sdlearn.training.recipe import RECIPES, load_recipe
 from sdlearn.training.unet import min_snr_weight
 from sdlearn.training.vae import corners, edge_loss
@@ -43,7 +51,14 @@ TINY_UNET = {**TINY, "model.block_out_channels": [16, 16, 16], "model.norm_num_g
 
 
 def settings(**changes) -> TrainingSettings:
-    plain = {"steps": 6, "batch_size": 4, "learning_rate": 1e-2, "warmup_steps": 2, "save_every": 3, "log_every": 1}
+    plain = {
+        "steps": 6,
+        "batch_size": 4,
+        "learning_rate": 1e-2,
+        "warmup_steps": 2,
+        "save_every": 3,
+        "log_every": 1,
+    }
     return TrainingSettings(**{**plain, "precision": "no", "ema_decay": 0.9, **changes})
 
 
@@ -131,7 +146,9 @@ def test_ema_is_the_weighted_mean():
     update_ema(slow, fast, decay=0.9, step=10_000)
     torch.testing.assert_close(weights(slow), 0.9 * before + 0.1 * weights(fast))
     update_ema(slow, fast, decay=0.9, step=0)  # the first steps move faster: 1/10
-    torch.testing.assert_close(weights(slow), 0.1 * (0.9 * before + 0.1 * weights(fast)) + 0.9 * weights(fast))
+    torch.testing.assert_close(
+        weights(slow), 0.1 * (0.9 * before + 0.1 * weights(fast)) + 0.9 * weights(fast)
+    )
 
 
 def test_min_snr_weight():
@@ -229,7 +246,15 @@ def test_two_processes_give_the_losses_of_one(trained, tmp_path, part, changes):
         shutil.copytree(trained / "model", out / "model", dirs_exist_ok=True)
     script = tmp_path / "train_part.py"
     script.write_text(TWO_PROCESSES)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29617"]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "29617",
+    ]
     done = subprocess.run(
         [*launcher, str(script), part, str(out), json.dumps(changes)],
         capture_output=True,

@@ -35,7 +35,7 @@ def train_oracle(
 ) -> Oracle:
     """Train an oracle; write config.json and model.safetensors (half precision) into `folder`.
 
-    `start` goes on from a trained oracle; half of each batch is drawn from `examples` (see `round_trips`) if given.
+    `start` goes on from a trained oracle; `examples` (see `round_trips`) are half of each batch, if given.
     """
     torch.manual_seed(seed)
     network = OracleNetwork(QUESTIONS)
@@ -98,7 +98,7 @@ def labels_of(scene: Scene) -> dict[str, int]:
 
 
 def round_trips(autoencode: Callable[[Tensor], Tensor], n: int, seed: int = 0, batch: int = 32) -> Examples:
-    """n drawings sent through an autoencoder, (B, 3, 128, 128) in [-1, 1] to the same, as uint8, and their scenes."""
+    """n drawings sent through an autoencoder, which maps (B, 3, 128, 128) in [-1, 1] to the same."""
     rng = Random(f"round trips/{seed}")
     scenes, pictures = [balanced_scene(rng) for _ in range(n)], []
     for start in tqdm(range(0, n, batch), desc="round trips"):
@@ -114,7 +114,7 @@ def drawn(scenes: Sequence[Scene]) -> Tensor:
 
 
 def _batches(batch: int, seed: int, examples: Examples | None) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Endless pictures (B, 3, 128, 128) in [-1, 1], fresh drawings but for the examples, and their labels (B,)."""
+    """Endless pictures (B, 3, 128, 128) in [-1, 1], drawn afresh but for the examples, and labels (B,)."""
     rng = Random(f"oracle/{seed}")
     given = batch // 2 if examples is not None else 0
     while True:

@@ -1,6 +1,6 @@
 """The model card and the checksums of a trained model folder: written from measurements, never by hand.
 
-    python -m sdlearn.training.card data/models/scenes runs/eval.json runs
+python -m sdlearn.training.card data/models/scenes runs/eval.json runs
 """
 
 from __future__ import annotations
@@ -72,10 +72,7 @@ def write_card(model: Path, evaluation: dict, runs: Path) -> None:
     orange, total = colours.get("orange", 0), sum(colours.values())
     text = TEXT.format(
         parts=_parts(model),
-        recipes="\n".join(
-            f"- `{part}.toml`: {r['training']['steps']} steps, batch {r['training'].get('batch_size', r['training'].get('batch'))}"
-            for part, r in recipes.items()
-        ),
+        recipes="\n".join(f"- `{part}.toml`: {_size(r['training'])}" for part, r in recipes.items()),
         **recipes["unet"]["data"],
         guidance=f"{evaluation['guidance_scale']:g}",
         main=_table(evaluation["main"]),
@@ -91,8 +88,15 @@ def write_card(model: Path, evaluation: dict, runs: Path) -> None:
 def write_checksums(model: Path) -> None:
     """SHA256SUMS over every other file, in the form that ``sha256sum --check`` reads."""
     files = sorted(path for path in model.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(model).as_posix()}\n" for path in files]
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(model).as_posix()}\n"
+        for path in files
+    ]
     (model / SUMS).write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def _size(training: dict) -> str:
+    return f"{training['steps']} steps, batch {training.get('batch_size', training.get('batch'))}"
 
 
 def _parts(model: Path) -> str:

@@ -40,7 +40,11 @@ class CLIP(nn.Module):
         return F.normalize(self.image_model(pixels).float(), dim=-1)  # (B, D)
 
     def forward(self, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.encode_image(pixels), self.encode_text(ids), self.logit_scale.exp().clamp(max=LARGEST_SCALE)
+        return (
+            self.encode_image(pixels),
+            self.encode_text(ids),
+            self.logit_scale.exp().clamp(max=LARGEST_SCALE),
+        )
 
 
 def initialise(clip: CLIP) -> None:
@@ -72,7 +76,9 @@ def contradict(scene: Scene, rng: Random) -> Scene:
         other = replace(thing, colour=rng.choice([c for c in COLOURS if c != thing.colour]))
     else:
         other = replace(thing, kind=rng.choice([k for k in KINDS if k != thing.kind]))
-    changes.append(replace(scene, things=tuple(other if i == which else t for i, t in enumerate(scene.things))))
+    changes.append(
+        replace(scene, things=tuple(other if i == which else t for i, t in enumerate(scene.things)))
+    )
     return rng.choice(changes)
 
 
@@ -105,7 +111,9 @@ def train_clip(recipe: dict, folder: Path, *, resume: bool = False, cpu: bool = 
     """Follow ``recipes/clip.toml``."""
     settings = TrainingSettings(**recipe["training"])
     scenes = open_scenes(recipe["data"])
-    tokenizer = learn_tokenizer(scenes.captions, recipe["tokenizer"]["merges"], recipe["tokenizer"]["max_length"])
+    tokenizer = learn_tokenizer(
+        scenes.captions, recipe["tokenizer"]["merges"], recipe["tokenizer"]["max_length"]
+    )
     ids_of_token = {
         "vocab_size": tokenizer.vocab_size,
         "max_position_embeddings": tokenizer.max_length,
@@ -147,7 +155,7 @@ def batch(scenes, indices: Tensor, tokenizer: Tokenizer, key: str) -> tuple[Tens
 
 @torch.no_grad()
 def retrieval(trained: TrainedCLIP, scenes, indices: Tensor, size: int) -> tuple[float, float]:
-    """On unseen pictures, in batches of ``size``: share whose own caption is the best, share that refuses a wrong one."""
+    """On unseen pictures: share whose own caption is the best of ``size``, share that refuses a wrong one."""
     found = []
     for part in indices.split(size):
         pixels, right, wrong = batch(scenes, part, trained.tokenizer, "retrieval")

@@ -20,7 +20,7 @@ from sdlearn.checkpoint import Parts, save_folder
 from sdlearn.checkpoint.folder import NETWORKS, read_json
 from sdlearn.checkpoint.tensors import build, read_tensors, write_tensors
 from sdlearn.clip import CLIPVisionModel
-from sdlearn.config import CLIPTextConfig, CLIPVisionConfig, ScheduleConfig
+from sdlearn.config import CLIPVisionConfig, ScheduleConfig
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.training.clip import CLIP, TrainedCLIP, train_clip
 from sdlearn.training.data import open_scenes, save_rows
@@ -59,14 +59,18 @@ def train(
         raise ValueError(f"there is no part {part!r} to train; choose {', '.join(PARTS)} or all.")
     if part == "all":
         if recipe is not None or changes:
-            raise ValueError("a recipe or a change belongs to one part; train vae, clip, oracle and unet one by one.")
+            raise ValueError(
+                "a recipe or a change belongs to one part; train vae, clip, oracle and unet one by one."
+            )
         for each in PARTS:
             train(each, out, resume=resume, cpu=cpu)
         return out / "model"
     used = load_recipe(recipe or RECIPES / f"{part}.toml", changes)
     runs, model = out / part, out / "model"
     if not resume and _first_process() and runs.exists() and any(runs.iterdir()):
-        raise ValueError(f"{runs} holds an earlier training; go on with --resume or name another --out folder.")
+        raise ValueError(
+            f"{runs} holds an earlier training; go on with --resume or name another --out folder."
+        )
     {"vae": _vae, "clip": _clip, "oracle": _oracle, "unet": _unet}[part](used, runs, model, resume, cpu)
     return model
 
@@ -100,7 +104,11 @@ def _oracle(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> N
 
 
 def _unet(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
-    vae, text_encoder, tokenizer = load_vae(model), load_text_encoder(model), Tokenizer.from_folder(model / "tokenizer")
+    vae, text_encoder, tokenizer = (
+        load_vae(model),
+        load_text_encoder(model),
+        Tokenizer.from_folder(model / "tokenizer"),
+    )
     schedule = ScheduleConfig(**recipe["schedule"])
 
     def parts(unet: nn.Module) -> Parts:
@@ -128,7 +136,9 @@ def _preview_pictures(parts: Callable[[nn.Module], Parts]) -> Callable[[nn.Modul
         pipe = StableDiffusion(
             whole.unet, whole.vae, whole.text_encoder, whole.tokenizer, whole.schedule_config
         )
-        pictures = pipe.txt2img(list(PREVIEW_PROMPTS), num_inference_steps=20, guidance_scale=4.0, seed=7).images
+        pictures = pipe.txt2img(
+            list(PREVIEW_PROMPTS), num_inference_steps=20, guidance_scale=4.0, seed=7
+        ).images
         save_rows([torch.cat([to_tensor(picture) for picture in pictures])], path)
 
     return draw
@@ -173,7 +183,9 @@ def load_text_encoder(model: Path) -> nn.Module:
 def _load_network(part: str, model: Path) -> nn.Module:
     files, folder = NETWORKS[part], model / part
     if not folder.is_dir():
-        raise ValueError(f"{folder} does not exist yet; train vae and clip before unet, into the same --out folder.")
+        raise ValueError(
+            f"{folder} does not exist yet; train vae and clip before unet, into the same --out folder."
+        )
     config = files.config.from_json(read_json(folder / "config.json"))
     tensors = files.read_names(read_tensors(folder / f"{files.weights}.safetensors"))
     return build(files.network, config, tensors, folder, torch.float32, "cpu")
@@ -183,7 +195,9 @@ def _save_network(part: str, network: nn.Module, model: Path) -> None:
     files, folder = NETWORKS[part], model / part
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config.json", network.config.to_json())
-    write_tensors(files.write_names(network.state_dict()), folder / f"{files.weights}.safetensors", torch.float16)
+    write_tensors(
+        files.write_names(network.state_dict()), folder / f"{files.weights}.safetensors", torch.float16
+    )
 
 
 def _note(folder: Path, figures: dict[str, float]) -> None:

@@ -23,7 +23,10 @@ def pick(count: int, batch_size: int, generator: torch.Generator) -> Tensor:
 
 
 def pixels_of(
-    pictures: np.ndarray, indices: Tensor, corners: list[tuple[int, int]] | None = None, size: int | None = None
+    pictures: np.ndarray,
+    indices: Tensor,
+    corners: list[tuple[int, int]] | None = None,
+    size: int | None = None,
 ) -> Tensor:
     """uint8 pictures (n, H, W, 3) -> (B, 3, H, W) in -1 … 1, channels last in memory.
 

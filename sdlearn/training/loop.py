@@ -109,14 +109,20 @@ def fit(
     model = model.to(accelerator.device, memory_format=torch.channels_last).train()
     average = copy.deepcopy(model).requires_grad_(False).eval()
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=1.0, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay, fused=True
+        model.parameters(),
+        lr=1.0,
+        betas=(0.9, settings.beta2),
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
     first = _resume(folder, settings, model, average, optimizer) if resume else 0
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     chief = accelerator.is_main_process
     bar = tqdm(total=settings.steps, initial=first, disable=None if chief else True, desc=folder.name)
     with ExitStack() as stack:
-        if accelerator.device.type == "cpu":  # measured: the fused kernel's backward takes a third of a CPU step
+        if (
+            accelerator.device.type == "cpu"
+        ):  # measured: the fused kernel's backward takes a third of a CPU step
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for step in range(first, settings.steps):
             for group in optimizer.param_groups:
@@ -148,11 +154,18 @@ def _log(accelerator: Accelerator, folder: Path, step: int, losses: dict[str, Te
     if accelerator.is_main_process:
         bar.set_postfix(loss=f"{means['loss']:.4f}")
         with open(folder / "log.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **{key: round(value, 6) for key, value in means.items()}}) + "\n")
+            file.write(
+                json.dumps({"step": step, **{key: round(value, 6) for key, value in means.items()}}) + "\n"
+            )
 
 
 def _save(folder: Path, settings: TrainingSettings, step: int, model, average, optimizer) -> None:
-    state = {"step": step, "settings": asdict(settings), "model": model.state_dict(), "average": average.state_dict()}
+    state = {
+        "step": step,
+        "settings": asdict(settings),
+        "model": model.state_dict(),
+        "average": average.state_dict(),
+    }
     save_atomically({**state, "optimizer": optimizer.state_dict()}, folder / "state.pt")
 
 
@@ -162,15 +175,23 @@ def _resume(folder: Path, settings: TrainingSettings, model, average, optimizer)
     if not path.exists():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
-    changed = {key: (old, asdict(settings)[key]) for key, old in state["settings"].items() if old != asdict(settings)[key]}
+    changed = {
+        key: (old, asdict(settings)[key])
+        for key, old in state["settings"].items()
+        if old != asdict(settings)[key]
+    }
     if changed:
         key, (old, new) = next(iter(changed.items()))
-        raise ValueError(f"{path} was trained with {key} = {old!r}, now it is {new!r}; resume with the same recipe.")
+        raise ValueError(
+            f"{path} was trained with {key} = {old!r}, now it is {new!r}; resume with the same recipe."
+        )
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
     log = folder / "log.jsonl"  # lines after the saved step will be written again
     if log.exists():
-        lines = [line for line in log.read_text("utf-8").splitlines() if json.loads(line)["step"] <= state["step"]]
+        lines = [
+            line for line in log.read_text("utf-8").splitlines() if json.loads(line)["step"] <= state["step"]
+        ]
         log.write_text("".join(line + "\n" for line in lines), "utf-8")
     return state["step"]

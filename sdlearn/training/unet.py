@@ -111,9 +111,13 @@ def train_unet(
         chosen, wording, dropped, timesteps, spread, noise = (
             share.take(whole) for whole in (chosen, wording, dropped, timesteps, spread, noise)
         )
-        captions = ["" if d else scenes.captions[i][w] for i, w, d in zip(chosen, wording, dropped, strict=True)]
+        captions = [
+            "" if d else scenes.captions[i][w] for i, w, d in zip(chosen, wording, dropped, strict=True)
+        ]
         kept = alpha_bar[timesteps][:, None, None, None]  # (B, 1, 1, 1)
-        noisy = kept.sqrt() * latents.draw(chosen, spread) + (1 - kept).sqrt() * noise  # Ho et al. 2020, equation 4
+        noisy = (
+            kept.sqrt() * latents.draw(chosen, spread) + (1 - kept).sqrt() * noise
+        )  # Ho et al. 2020, equation 4
         device = next(model.parameters()).device
         noisy = noisy.to(device, memory_format=torch.channels_last)
         guess = model(noisy, timesteps.to(device), texts(captions).to(device))

@@ -83,9 +83,15 @@ def train_vae(recipe: dict, folder: Path, *, resume: bool = False, cpu: bool = F
         places = corners(scenes, chosen, size, lots)
         pixels = pixels_of(scenes.pictures, chosen, places, size).to(device)
         drawn, kl = model(pixels, noise.to(device))
-        absolute, square, edges = F.l1_loss(drawn, pixels), F.mse_loss(drawn, pixels), edge_loss(drawn, pixels)
+        absolute, square, edges = (
+            F.l1_loss(drawn, pixels),
+            F.mse_loss(drawn, pixels),
+            edge_loss(drawn, pixels),
+        )
         kl = kl.mean() / pixels[0].numel()
-        loss = weights["l1"] * absolute + weights["mse"] * square + weights["edges"] * edges + weights["kl"] * kl
+        loss = (
+            weights["l1"] * absolute + weights["mse"] * square + weights["edges"] * edges + weights["kl"] * kl
+        )
         return {"loss": loss, "l1": absolute, "mse": square, "edges": edges, "kl": kl}
 
     def preview(average: Reconstruct, path: Path) -> None:
@@ -116,5 +122,7 @@ def reconstruction_error(vae: AutoencoderKL, pictures, indices: Tensor) -> float
     errors = []
     for batch in indices.split(50):
         pixels = pixels_of(pictures, batch).to(device)
-        errors.append(F.mse_loss(vae.decode(vae.encode(pixels).mode()), pixels, reduction="none").mean(dim=(1, 2, 3)))
+        errors.append(
+            F.mse_loss(vae.decode(vae.encode(pixels).mode()), pixels, reduction="none").mean(dim=(1, 2, 3))
+        )
     return torch.cat(errors).mean().item()

@@ -131,12 +131,16 @@ def test_text_tower(activation):
         eos_token_id=49,
         pad_token_id=49,
     )
-    data = {key: value for key, value in config.to_json().items() if key not in ("architectures", "model_type")}
+    data = {
+        key: value for key, value in config.to_json().items() if key not in ("architectures", "model_type")
+    }
     reference_config = transformers.CLIPTextConfig(**data)
     reference_config._attn_implementation = "eager"
     reference = randomise(transformers.CLIPTextModel(reference_config), seed=6)
     ours = load_strictly(CLIPTextModel(config), reference)
-    ids = torch.tensor([[48, 5, 9, 30, 49, 49, 49, 49, 49, 49, 49, 49], [48, 7, 8, 1, 2, 3, 4, 5, 6, 7, 49, 49]])
+    ids = torch.tensor(
+        [[48, 5, 9, 30, 49, 49, 49, 49, 49, 49, 49, 49], [48, 7, 8, 1, 2, 3, 4, 5, 6, 7, 49, 49]]
+    )
     for embedding_scale in (1.0, 1e-3):
         for model in (ours, reference):
             model.embeddings.token_embedding.weight.mul_(embedding_scale)
@@ -160,7 +164,9 @@ def test_image_tower():
         num_attention_heads=3,
         projection_dim=16,
     )
-    data = {key: value for key, value in config.to_json().items() if key not in ("architectures", "model_type")}
+    data = {
+        key: value for key, value in config.to_json().items() if key not in ("architectures", "model_type")
+    }
     reference = transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**data))
     reference = randomise(reference, seed=7)
     ours = load_strictly(CLIPVisionModel(config), reference)
