@@ -16,7 +16,6 @@ from sdlearn.scenes import Scene, caption, sample_scene
 from sdlearn.scenes.oracle import Oracle, Score, score
 
 MEASURES = ("objects", "colours", "relations", "backgrounds", "all right")
-DEFAULT_SCALE = 7.5  # txt2img's own
 SCALES = (0.0, 1.0, 2.0, 4.0, 7.5, 12.0)
 
 
@@ -154,34 +153,4 @@ def as_json(rows: dict[str, dict[str, Share]]) -> dict:
             if s.asked
         }
         for name, row in rows.items()
-    }
-
-
-def report(pipe: StableDiffusion, n: int = 500, **settings) -> dict:
-    """Everything that ``sdlearn eval`` prints, also returned as plain data for a file.
-
-    Three fifths of the n prompts show combinations that training saw, two fifths show held-out ones. Then an uncoloured
-    "a cat" over 2n/5 seeds, and the guidance scales over n/5 prompts.
-    """
-    oracle = Oracle.load()
-    seen, held_out = fixed_cases(-(-3 * n // 5), "train"), fixed_cases(-(-2 * n // 5), "held_out")
-    main = {
-        "seen": evaluate(pipe, oracle, seen, **settings),
-        "held-out": evaluate(pipe, oracle, held_out, **settings),
-    }
-    print(
-        table_text(
-            main, f"{n} prompts, what the oracle finds in the pictures (share, 95 % interval, right/asked)"
-        )
-    )
-    cats = colours_of(pipe, oracle, "a cat", "cat", len(held_out), **settings)
-    orange = Share(cats["orange"], cats.total())
-    print(f'"a cat" without a colour is orange in {orange}; all colours: {dict(cats.most_common())}')
-    table = guidance_table(pipe, oracle, fixed_cases(-(-n // 5), "train"), **settings)
-    print(table_text(table, "by guidance scale, seen combinations; chance: the same pictures, other prompts"))
-    return {
-        "guidance_scale": settings.get("guidance_scale", DEFAULT_SCALE),
-        "main": as_json(main),
-        "a cat": dict(cats.most_common()),
-        "guidance": as_json(table),
     }
