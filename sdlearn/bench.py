@@ -143,12 +143,12 @@ def describe_machine(device: str, dtype: str) -> str:
 
 def table(timings: list[Timing]) -> str:
     """A line for each timing: median, fastest, slowest."""
-    lines = [f"{'':44}{'median':>10}{'fastest':>10}{'slowest':>10}"]
+    lines = [f"{'':50}{'median':>10}{'fastest':>10}{'slowest':>10}"]
     for timing in timings:
         figures = "".join(
             f"{value:>8.3f} s" for value in (timing.median, min(timing.seconds), max(timing.seconds))
         )
-        lines.append(f"{timing.name:<44}{figures}")
+        lines.append(f"{timing.name:<50}{figures}")
     return "\n".join(lines)
 
 

@@ -234,7 +234,7 @@ def test_wheel_holds_the_model_and_draws(repository, tmp_path):
     assert shipped <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "data/", "notebooks/"))]
     code = (
-        "import sdlearn; from sdlearn.paths import shipped_model; print(sdlearn.__file__, shipped_model('scenes'))\n"
+        "import sdlearn, sdlearn.paths as p; print(sdlearn.__file__, p.shipped_model('scenes'))\n"
         "pipe = sdlearn.StableDiffusion.from_pretrained('scenes')\n"
         "print(pipe.txt2img('a cat', num_inference_steps=1).images[0].size)"
     )

@@ -177,7 +177,7 @@ def test_nothing_leaves_the_picture_and_things_stand_as_told(many):
             under = np.flatnonzero(masks[1][:, middle - 6 : middle + 7].any(1)).min()
             assert -2 <= feet - under <= 12, (scene, feet, under)  # touches it, does not sink in
             hidden = (masks[0] & masks[1]).sum() / masks[1].sum()
-            assert hidden < 0.32, (scene, hidden)  # the lobes of a heart under a house are the worst case
+            assert hidden < 0.36, (scene, hidden)  # the lobes of a heart under a house are the worst case
 
 
 def test_small_and_big_are_clearly_different(many):
