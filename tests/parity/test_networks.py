@@ -8,6 +8,7 @@ Three levels, unequal heads, non-square inputs, a batch of 2 or 3; inputs are sc
 import pytest
 import torch
 
+from sdlearn.attention import Attention, SpatialTransformer
 from sdlearn.clip import CLIPTextModel, CLIPVisionModel, pool_at_end
 from sdlearn.config import CLIPTextConfig, CLIPVisionConfig, UNetConfig, VAEConfig
 from sdlearn.unet import UNet
@@ -85,6 +86,26 @@ def test_unet(style, plain_level):
         sample, context = scale * randn(3, 5, 8, 12), randn(3, 7, 20, seed=2)
         expected = reference(sample, timesteps, context).sample
         assert relative_error(ours(sample, timesteps, context), expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("linear", [False, True])
+@torch.no_grad()
+def test_spatial_transformer_where_its_eps_shows(linear):
+    """Inside a whole U-Net the activations have too much variance to tell an eps of 1e-6 from 1e-5."""
+    reference = diffusers.Transformer2DModel(
+        num_attention_heads=3,
+        attention_head_dim=8,
+        in_channels=24,
+        norm_num_groups=8,
+        cross_attention_dim=20,
+        use_linear_projection=linear,
+    )
+    config = UNetConfig(norm_num_groups=8, cross_attention_dim=20, use_linear_projection=linear)
+    ours = load_strictly(SpatialTransformer(24, 3, config), randomise(reference, seed=10))
+    for scale in (1.0, 1e-3):
+        sample, context = scale * randn(2, 24, 6, 10), randn(2, 7, 20, seed=2)
+        expected = reference(sample, encoder_hidden_states=context).sample
+        assert relative_error(ours(sample, context), expected) <= TOLERANCE
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -177,8 +198,6 @@ def test_image_tower():
 
 @torch.no_grad()
 def test_attention_weights_are_those_that_forward_uses():
-    from sdlearn.attention import Attention
-
     attention = randomise(Attention(24, 3, context_width=10), seed=8)
     x, context = randn(2, 6, 24), randn(2, 5, 10, seed=9)
     weights = attention.weights(x, context)  # (B, heads, L, S)
