@@ -18,7 +18,7 @@ from sdlearn.training.loop import (
     Share,
     TrainingSettings,
     fit,
-    learning_rate,
+    rise_and_fall,
     save_atomically,
     step_generator,
     update_ema,
@@ -41,7 +41,7 @@ TINY = {
 }
 TINY_VAE = {
     **TINY,
-    "model.block_out_channels": [8, 8, 8, 8],
+    "model.block_out_channels": [16, 16, 16, 16],
     "model.norm_num_groups": 4,
     "data.crop": 32,
     "data.crop_steps": 2,
@@ -62,10 +62,11 @@ def settings(**changes) -> TrainingSettings:
     return TrainingSettings(**{**plain, "precision": "no", "ema_decay": 0.9, **changes})
 
 
-def line_model() -> nn.Linear:
+def line_model() -> nn.Sequential:
+    """One matrix for Muon between two layers for AdamW."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return nn.Linear(3, 1)
+        return nn.Sequential(nn.Linear(3, 16), nn.Linear(16, 16), nn.Linear(16, 1))
 
 
 def line_loss(stop_before: int | None = None):
@@ -89,7 +90,7 @@ def weights(module: nn.Module) -> torch.Tensor:
 
 
 def test_same_seed_gives_the_same_run_and_another_seed_another(tmp_path):
-    plan = settings(steps=60, learning_rate=0.1)
+    plan = settings(steps=60, learning_rate=0.02, muon_learning_rate=0.02)
     runs = [weights(fit(line_model(), line_loss(), plan, tmp_path / str(k), cpu=True)) for k in range(2)]
     assert torch.equal(*runs)
     assert logged(tmp_path / "0") == logged(tmp_path / "1")
@@ -132,8 +133,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 def test_learning_rate_rises_and_falls():
-    plan = settings(steps=102, warmup_steps=2, learning_rate=1.0)
-    rates = [learning_rate(plan, step) for step in range(102)]
+    plan = settings(steps=102, warmup_steps=2)
+    rates = [rise_and_fall(plan, step) for step in range(102)]
     assert rates[:3] == [0.5, 1.0, 1.0]
     assert rates[52] == pytest.approx(0.01 + 0.99 * 0.5)
     assert rates[-1] < 0.012

@@ -37,8 +37,9 @@ def train_oracle(
 
     `start` goes on from a trained oracle; `examples` (see `round_trips`) are half of each batch, if given.
     """
-    torch.manual_seed(seed)
-    network = OracleNetwork(QUESTIONS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = OracleNetwork(QUESTIONS)
     if start is not None:
         network.load_state_dict(start.network.state_dict())
     network = network.to(memory_format=torch.channels_last)

@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
+from sdlearn.training.muon import Muon, split
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -30,7 +32,8 @@ class TrainingSettings:
 
     steps: int
     batch_size: int
-    learning_rate: float
+    learning_rate: float  # of AdamW, which moves biases, norms, embeddings, first and last layers
+    muon_learning_rate: float = 4e-3  # of Muon, which moves the matrices
     warmup_steps: int = 100
     weight_decay: float = 0.01
     beta2: float = 0.99  # of AdamW: how long it remembers the size of gradients
@@ -61,12 +64,29 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(seed * 1_000_003 + step)
 
 
-def learning_rate(settings: TrainingSettings, step: int) -> float:
-    """Rises linearly for the warm-up, then falls along half a cosine to a hundredth (Loshchilov & Hutter 2017)."""
+def rise_and_fall(settings: TrainingSettings, step: int) -> float:
+    """The share of the learning rate that this step uses: it rises linearly for the warm-up, then falls along half a
+    cosine to a hundredth (Loshchilov & Hutter 2017)."""
     if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
+        return (step + 1) / settings.warmup_steps
     way = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * way)))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * way))
+
+
+def optimizers_of(model: nn.Module, settings: TrainingSettings) -> tuple[torch.optim.AdamW, Muon]:
+    """Muon for the matrices, AdamW for the rest."""
+    matrices, rest = split(model)
+    exact_enough = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    return (
+        torch.optim.AdamW(
+            rest,
+            lr=settings.learning_rate,
+            betas=(0.9, settings.beta2),
+            weight_decay=settings.weight_decay,
+            fused=True,
+        ),
+        Muon(matrices, settings.muon_learning_rate, settings.weight_decay, exact_enough),
+    )
 
 
 @torch.no_grad()
@@ -108,15 +128,10 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     model = model.to(accelerator.device, memory_format=torch.channels_last).train()
     average = copy.deepcopy(model).requires_grad_(False).eval()
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=1.0,
-        betas=(0.9, settings.beta2),
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-    first = _resume(folder, settings, model, average, optimizer) if resume else 0
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    optimizers = optimizers_of(model, settings)
+    highest = (settings.learning_rate, settings.muon_learning_rate)
+    first = _resume(folder, settings, model, average, optimizers) if resume else 0
+    wrapped, *optimizers = accelerator.prepare(model, *optimizers)
     chief = accelerator.is_main_process
     bar = tqdm(total=settings.steps, initial=first, disable=None if chief else True, desc=folder.name)
     with ExitStack() as stack:
@@ -125,20 +140,21 @@ def fit(
         ):  # measured: the fused kernel's backward takes a third of a CPU step
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for step in range(first, settings.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, step)
+            for optimizer, rate in zip(optimizers, highest, strict=True):
+                optimizer.param_groups[0]["lr"] = rate * rise_and_fall(settings, step)
             losses = loss_of(wrapped, step, share)
             accelerator.backward(losses["loss"])
             accelerator.clip_grad_norm_(wrapped.parameters(), settings.gradient_clip)
-            optimizer.step()
-            optimizer.zero_grad()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
             update_ema(average, model, settings.ema_decay, step)
             bar.update()
             done = step + 1
             if done % settings.log_every == 0 or done == settings.steps:
                 _log(accelerator, folder, done, losses, bar)
             if chief and (done % settings.save_every == 0 or done == settings.steps):
-                _save(folder, settings, done, model, average, optimizer)
+                _save(folder, settings, done, model, average, optimizers)
             if chief and preview and (done % settings.sample_every == 0 or done == settings.steps):
                 preview(average, folder / f"sample-{done:06d}.png")
     bar.close()
@@ -159,17 +175,18 @@ def _log(accelerator: Accelerator, folder: Path, step: int, losses: dict[str, Te
             )
 
 
-def _save(folder: Path, settings: TrainingSettings, step: int, model, average, optimizer) -> None:
+def _save(folder: Path, settings: TrainingSettings, step: int, model, average, optimizers) -> None:
     state = {
         "step": step,
         "settings": asdict(settings),
         "model": model.state_dict(),
         "average": average.state_dict(),
     }
-    save_atomically({**state, "optimizer": optimizer.state_dict()}, folder / "state.pt")
+    inner = [optimizer.state_dict() for optimizer in optimizers]
+    save_atomically({**state, "optimizers": inner}, folder / "state.pt")
 
 
-def _resume(folder: Path, settings: TrainingSettings, model, average, optimizer) -> int:
+def _resume(folder: Path, settings: TrainingSettings, model, average, optimizers) -> int:
     """Load ``state.pt`` and return the step to go on with; 0 where there is none."""
     path = folder / "state.pt"
     if not path.exists():
@@ -187,7 +204,8 @@ def _resume(folder: Path, settings: TrainingSettings, model, average, optimizer)
         )
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, inner in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(inner)
     log = folder / "log.jsonl"  # lines after the saved step will be written again
     if log.exists():
         lines = [

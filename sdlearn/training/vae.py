@@ -30,10 +30,17 @@ class Reconstruct(nn.Module):
 
 
 def initialise(vae: AutoencoderKL) -> None:
-    """Let every residual block start as the identity: the signal passes from the first step (Goyal et al. 2017)."""
+    """Let every residual block start as the identity: the signal passes from the first step (Goyal et al. 2017).
+
+    And let the latents start large against the noise that is drawn about them, else the decoder first sees noise only.
+    """
     for module in vae.modules():
         if isinstance(module, ResnetBlock):
             nn.init.zeros_(module.conv2.weight)
+    mean, logvar = vae.quant_conv.weight.data.chunk(2)
+    mean.mul_(5.0)
+    logvar.mul_(0.1)
+    vae.quant_conv.bias.data.chunk(2)[1].fill_(-6.0)
 
 
 def corners(scenes, indices: Tensor, size: int, lots: Tensor) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ DPI = 100
 WIDTH = 1000  # pixels, about what a notebook shows in full
 GAP = 6  # pixels between pictures
 BAND = 20  # pixels for a line of text
-COLOURS = 128  # of a saved figure, chosen for it: the difference is hardly seen, the file is less than half as large
+COLOURS = 256  # of a saved figure, chosen for it: the difference is hardly seen, the file about half as large
 SIGNED = "PuOr"  # white at zero
 LINES = (  # colours of Okabe and Ito, 2008
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},
@@ -45,7 +45,7 @@ class Plot(Figure):
         """The picture, the same bytes for the same figure."""
         raw, small = io.BytesIO(), io.BytesIO()
         self.savefig(raw, format="png", dpi=DPI)
-        image = Image.open(raw).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        image = Image.open(raw).convert("RGB").quantize(COLOURS, kmeans=1, dither=Image.Dither.NONE)
         image.save(small, format="png", optimize=True)
         return small.getvalue()
 
