@@ -13,15 +13,16 @@ PROMPT = an orange cat standing on a red castle
 GPU_PYTHON ?= $(PYTHON)
 RUN ?= runs/gpu
 
-.PHONY: help demo test quick lint train eval bench notebooks clean
+.PHONY: help demo test quick lint train eval bench lab notebooks clean
 .PHONY: gpu gpu-test gpu-bench gpu-train gpu-vae gpu-clip gpu-oracle gpu-unet gpu-eval
 
 help:
 	@echo "make demo       install, draw \"$(PROMPT)\" and its steps into outputs/"
 	@echo "make test       install with the development tools, run every test"
 	@echo "make quick      the tests that finish in two minutes"
-	@echo "make train      retrain everything: vae, clip, oracle, unet (hours on a CPU)"
-	@echo "make eval       does the model draw what it is told? 500 captions, with intervals"
+	@echo "make train      retrain everything: vae, clip, oracle, unet (hours on a CPU; to go on: ARGS=--resume)"
+	@echo "make eval       does the model draw what it is told? 500 seen and 500 held-out captions, with intervals"
+	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make bench      timings: command line, one picture, U-Net, decoder, import"
 	@echo "make notebooks  build and execute the notebooks from notebooks/source"
 	@echo "make lint       check style and format"
@@ -31,7 +32,7 @@ help:
 # The two stamps say which set is installed; a changed pin or dependency installs again.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'sdlearn needs Python 3.11 or newer; this is ' + sys.version.split()[0] + '. Name another one: make PYTHON=python3.12')"
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(INSTALL) --editable .
 	@touch $@
 
@@ -53,13 +54,16 @@ lint: $(VENV)/.installed-dev
 	$(PY) -m ruff format --check .
 
 train: $(VENV)/.installed-dev
-	$(PY) -m sdlearn train all
+	$(PY) -m sdlearn train all $(ARGS)
 
 eval: $(VENV)/.installed-dev
 	$(PY) -m sdlearn eval
 
 bench: $(VENV)/.installed
 	$(PY) -m sdlearn bench
+
+lab: $(VENV)/.installed-dev
+	$(PY) -m sdlearn lab
 
 notebooks: $(VENV)/.installed-dev
 	$(PY) tools/notebooks.py
@@ -88,7 +92,7 @@ gpu-unet:
 	$(GPU_PYTHON) -m sdlearn train unet --out $(RUN)
 
 gpu-eval:
-	$(GPU_PYTHON) -m sdlearn eval --device cuda
+	$(GPU_PYTHON) -m sdlearn eval --device cuda --model $(RUN)/model --full --out $(RUN)/eval.json
 
 clean:
 	@$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('$(VENV)', 'outputs', '.pytest_cache', '.ruff_cache', 'build', 'dist')]"

@@ -121,12 +121,12 @@ def run_benchmark(model: str, device: str, dtype: str, runs: int) -> list[Timing
     """Every timing, fresh processes first."""
     from sdlearn.pipeline import StableDiffusion
 
+    pipe = StableDiffusion.from_pretrained(model).to(device, getattr(torch, dtype))  # first: it may fail
     timings = [
         time_import("import sdlearn", runs),
         time_import("from sdlearn import StableDiffusion", runs),
         time_command(model, device, dtype, runs),
     ]
-    pipe = StableDiffusion.from_pretrained(model).to(device, getattr(torch, dtype))
     return timings + time_stages(pipe, runs)
 
 

@@ -54,14 +54,26 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sampler", default="dpmpp_2m", help=f"{SAMPLER_NAMES} (default: dpmpp_2m)")
     parser.add_argument("--steps", type=int, default=25, help="denoising steps (default: 25)")
     parser.add_argument(
-        "--cfg", type=float, default=7.5, metavar="SCALE", help="guidance scale (default: 7.5)"
+        "--cfg",
+        type=float,
+        default=7.5,
+        metavar="SCALE",
+        help="guidance scale; 1: the prompt alone, 0: no prompt at all (default: 7.5)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same picture (default: 0)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="same seed, same picture; another number, another picture (default: 0)",
+    )
     parser.add_argument(
         "--size", type=size, metavar="WxH", help="pixels (default: the model's, or the picture's)"
     )
     parser.add_argument(
-        "--n", type=count, default=1, help="pictures, with seeds SEED, SEED+1, ... (default: 1)"
+        "--n",
+        type=count,
+        default=1,
+        help="pictures, with seeds SEED, SEED+1, ..., which end their names (default: 1)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE.png", help="default: outputs/<prompt>-<seed>.png")
     parser.add_argument("--steps-strip", action="store_true", help="also save how each picture came about")
@@ -89,7 +101,10 @@ def build_parser() -> argparse.ArgumentParser:
     img2img.add_argument("image", type=Path)
     img2img.add_argument("prompt")
     img2img.add_argument(
-        "--strength", type=float, default=0.75, help="0: keep the picture, 1: ignore it (0.75)"
+        "--strength",
+        type=float,
+        default=0.75,
+        help="above 0 (nearly keep the picture) to 1 (nearly ignore it); default: 0.75",
     )
     add_drawing_arguments(img2img)
 
@@ -150,8 +165,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sdlearn: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:  # CheckpointError is a ValueError
+    except (ValueError, OSError, FloatingPointError) as error:  # CheckpointError is a ValueError
         print(f"sdlearn: error: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
+        brief = str(error).splitlines()[0][:200]
+        print(
+            f"sdlearn: error: {brief} Ask for less at once: a smaller size, number or batch.", file=sys.stderr
+        )
         return 2
 
 

@@ -172,14 +172,3 @@ def pool_at_end(hidden: Tensor, ids: Tensor, eos_token_id: int) -> Tensor:
     """The vector of each prompt's first end token, the one that has seen every word: (B, L, D) -> (B, D)."""
     first_end = (ids == eos_token_id).int().argmax(dim=-1)  # (B,)
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), first_end]
-
-
-def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
-    """Cross-entropy both ways over a batch: row i's right answer is column i (Radford et al. 2021, figure 3).
-
-    ``image`` and ``text``: (B, D), any length; ``logit_scale``: the factor on their cosine (1 / temperature).
-    """
-    cosine = F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T  # (B, B)
-    target = torch.arange(image.shape[0], device=image.device)
-    logits = logit_scale * cosine
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

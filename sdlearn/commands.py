@@ -204,7 +204,7 @@ def train(args: argparse.Namespace) -> None:
         from sdlearn.training.commands import train
     except ModuleNotFoundError as error:
         raise ValueError(
-            f'training needs {error.name}; run: python -m pip install "sdlearn[train]"'
+            f'training needs {error.name}; in the clone: python -m pip install --editable ".[train]"'
         ) from error
     model = train(
         args.part, args.out, recipe=args.recipe, changes=changes, resume=args.resume, cpu=args.device == "cpu"
@@ -232,7 +232,7 @@ def evaluate(args: argparse.Namespace) -> None:
     )
     figures = {**chosen, "main": evaluate.as_json(rows)}
     if args.full:
-        scales = evaluate.guidance_table(pipe, oracle, seen, num_inference_steps=args.steps)
+        scales = evaluate.guidance_table(pipe, oracle, seen[:200], num_inference_steps=args.steps)
         print(evaluate.table_text(scales, "By guidance scale, and by chance:"))
         cats = evaluate.colours_of(pipe, oracle, "a cat", "cat", 200, **chosen)
         print(f'"a cat", 200 seeds: {dict(cats.most_common())}')
@@ -280,6 +280,8 @@ def lab(args: argparse.Namespace) -> int:
             "the notebooks are in the project's repository, not in the installed package; clone it."
         )
     if find_spec("jupyterlab") is None:
-        raise ValueError('JupyterLab is not installed; run: python -m pip install "sdlearn[course]"')
+        raise ValueError(
+            'JupyterLab is not installed; in the clone: python -m pip install --editable ".[course]"'
+        )
     options = ["--no-browser"] if args.no_browser else []
     return subprocess.call([sys.executable, "-m", "jupyterlab", str(notebooks), *options])

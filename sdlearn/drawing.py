@@ -124,7 +124,10 @@ def image_to_image(
     )
     images = _one_each("image", images, len(drawing.prompts), num_images_per_prompt)
     pixels = to_tensor([load_image(one, (width, height)) for one in images])
-    skipped = num_inference_steps - _steps_left(strength, num_inference_steps)
+    left = _steps_left(strength, num_inference_steps)
+    skipped = min(
+        num_inference_steps - left, len(drawing.plan.timesteps) - 1
+    )  # of 1000 steps a plan may lack one
     settings = {**drawing.settings, "strength": float(strength)}
     return replace(drawing, plan=drawing.plan.after(skipped), pictures=pixels, settings=settings)
 

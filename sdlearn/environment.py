@@ -80,6 +80,8 @@ def check_model(model: str) -> Finding:
 
     try:
         folder = Path(model) if Path(model).is_dir() else shipped_model(model)
+        if not (folder / "SHA256SUMS").exists():
+            return Finding("model", f"{folder}, without checksums to compare")
         wrong = wrong_files(folder)
     except OSError as error:
         return Finding("model", str(error), False)
@@ -116,14 +118,14 @@ def accelerators() -> str:
 
 def check_environment(model: str = "scenes") -> Iterator[Finding]:
     """Every line of the report, in order; the last ones take seconds."""
-    install = "run: python -m pip install sdlearn"
+    install = "in the clone: python -m pip install --editable ."
     yield Finding(
         "python", f"{platform.python_version()} at {sys.executable}", sys.version_info >= LEAST_PYTHON
     )
     yield Finding("platform", f"{platform.platform()}, {os.cpu_count()} cores")
     required = [check_version(name, least, install) for name, least in REQUIRED.items()]
     yield from required
-    hint = 'the notebooks need it: python -m pip install "sdlearn[course]"'
+    hint = 'the notebooks need it: in the clone, python -m pip install --editable ".[course]"'
     yield from (check_version(name, least, hint, required=False) for name, least in COURSE.items())
     if not all(finding.ok for finding in required):
         return
@@ -135,5 +137,5 @@ def check_environment(model: str = "scenes") -> Iterator[Finding]:
     yield Finding("disk", f"{free / 1e9:.1f} GB free in {Path.cwd()}", free > LEAST_FREE)
     found = check_model(model)
     yield found
-    if found.ok:
+    if found.ok is not False:
         yield check_drawing(model)

@@ -64,7 +64,10 @@ class StableDiffusion:
         """Load a folder in diffusers' layout, or a shipped model by its name. Raises CheckpointError."""
         folder = Path(model)
         if not folder.exists() and folder.name == str(model):  # a bare name
-            folder = shipped_model(str(model))
+            try:
+                folder = shipped_model(str(model))
+            except FileNotFoundError as error:
+                raise checkpoint.CheckpointError(str(error)) from None
         parts = checkpoint.load_folder(folder, dtype, device)
         networks = parts.unet, parts.vae, parts.text_encoder
         return cls(*networks, parts.tokenizer, parts.schedule_config, name=folder.resolve().name)
@@ -72,7 +75,10 @@ class StableDiffusion:
     def save_pretrained(
         self, folder: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False
     ) -> Path:
-        """Write the folder that ``from_pretrained``, here and in diffusers, opens. Raises CheckpointError."""
+        """Write the folder that ``from_pretrained``, here and in diffusers, opens. Raises CheckpointError.
+
+        In half precision, if ``dtype`` does not say otherwise.
+        """
         networks = self.unet, self.vae, self.text_encoder
         parts = checkpoint.Parts(*networks, self.tokenizer, self.schedule.config)
         return checkpoint.save_folder(parts, folder, dtype, overwrite)
@@ -128,8 +134,11 @@ class StableDiffusion:
         pixels = self.vae.decode(latents.to(self.dtype))
         if self.dtype != torch.float32 and not torch.isfinite(pixels).all():
             warnings.warn(f"the decoder overflowed in {self.dtype}; it runs again in float32.", stacklevel=2)
-            before, pixels = self.dtype, self.vae.float().decode(latents)
-            self.vae.to(before)
+            before = self.dtype
+            try:
+                pixels = self.vae.float().decode(latents)
+            finally:
+                self.vae.to(before)
         return to_images(pixels)
 
     @torch.no_grad()
@@ -158,6 +167,7 @@ class StableDiffusion:
         ``sampler`` is a name in ``sdlearn.samplers.SAMPLERS``, None for the one of the checkpoint. ``height``
         and ``width`` are pixels, None for the model's own. Picture k starts from ``seed`` + k, from its own
         seed of a list, or from ``latents``: unit-variance noise (n, channels, height/factor, width/factor).
+        ``guidance_scale`` 1 follows the prompt alone (no negative prompt), 0 ignores it (diffusers: as 1).
         ``record=False`` keeps no steps; the pictures are the same.
         """
         given = {name: value for name, value in locals().items() if name not in ("self", "record")}
@@ -187,7 +197,11 @@ class StableDiffusion:
         return self._draw(image_to_image(self.model, **given), record)
 
     def txt2img_steps(self, prompt: str | Sequence[str], **arguments: Any) -> Iterator[Step]:
-        """The steps of ``txt2img``: arguments are checked now, each step runs when it is asked for."""
+        """The steps of ``txt2img``: arguments are checked now, each step runs when it is asked for.
+
+        The picture so far is ``decode(step.pred.x0)``, the last one
+        ``decode(schedule.to_vp(step.x_next, step.sigma_next))``.
+        """
         return self._steps(text_to_image(self.model, prompt, **arguments))
 
     def img2img_steps(self, image: Any, prompt: str | Sequence[str], **arguments: Any) -> Iterator[Step]:
@@ -228,4 +242,6 @@ class StableDiffusion:
             steps = [*steps, step] if record else [step]
         last = steps[-1]
         latents = self.schedule.to_vp(last.x_next, last.sigma_next)
+        if not torch.isfinite(latents).all():
+            raise FloatingPointError(f"the latents hold NaN or infinity in {self.dtype}; draw in float32.")
         return Generation(self.decode(latents), latents, steps if record else [], drawing.settings)

@@ -47,4 +47,4 @@ class Generation:
     images: list[Image]
     latents: Tensor  # (n, channels, height / factor, width / factor)
     steps: list[Step] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)  # everything needed to draw it again
+    settings: dict[str, Any] = field(default_factory=dict)  # what was asked for

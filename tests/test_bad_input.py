@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sdlearn import StableDiffusion
+from sdlearn import CheckpointError, StableDiffusion
 from tests.small_pipeline import small_pipeline
 
 
@@ -165,7 +165,7 @@ def test_unknown_arguments_are_named(pipe):
 
 
 def test_models_that_are_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no model named 'scnes'"):
+    with pytest.raises(CheckpointError, match="no model named 'scnes'"):
         StableDiffusion.from_pretrained("scnes")
     with pytest.raises(ValueError, match="does not exist"):
         StableDiffusion.from_pretrained(tmp_path / "nothing")

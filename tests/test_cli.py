@@ -360,7 +360,7 @@ def test_lab_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["lab"]) == 2
     assert refused(capsys).endswith(
-        'JupyterLab is not installed; run: python -m pip install "sdlearn[course]"'
+        'JupyterLab is not installed; in the clone: python -m pip install --editable ".[course]"'
     )
 
 

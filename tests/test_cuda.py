@@ -20,7 +20,7 @@ SENTENCE = "an orange cat standing on a red castle"
 @pytest.fixture(scope="module", autouse=True)
 def exact():
     """Convolutions in true float32: by default a GPU rounds their inputs to ten bits."""
-    with torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
 

@@ -11,10 +11,10 @@ from sdlearn.training.muon import Muon, orthogonalise, split
 
 @pytest.mark.parametrize("shape", [(20, 50), (50, 20), (24, 60)])
 def test_orthogonalise_makes_all_directions_about_equally_long(shape):
-    matrix = torch.randn(shape, dtype=torch.float64) @ torch.diag(torch.logspace(0, 2, shape[1])).double()
+    matrix = torch.randn(shape, dtype=torch.float64) @ torch.diag(torch.logspace(0, 1, shape[1])).double()
     update = orthogonalise(matrix, torch.float64)
     lengths = torch.linalg.svdvals(update)
-    assert 0.3 < lengths.min() and lengths.max() < 1.3
+    assert 0.6 < lengths.min() and lengths.max() < 1.25
     u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
     assert ((u.T @ update @ vt.T).diagonal() > 0.3).all()  # along the same directions, none turned round
 
@@ -34,7 +34,7 @@ def test_matrices_move_as_with_torchs_muon(decay):
             optimizer.step()
     assert (theirs - start).abs().mean() > 0.005
     # Both round to bfloat16 within the iteration, in another order of operations.
-    assert (ours - theirs).norm() <= 0.02 * (theirs - start).norm()
+    assert (ours - theirs).norm() <= 0.05 * (theirs - start).norm()
 
 
 def test_a_convolution_moves_as_the_matrix_of_its_filters():
@@ -50,6 +50,7 @@ def test_a_convolution_moves_as_the_matrix_of_its_filters():
 
 
 def test_only_inner_matrices_are_muons():
+    assert split(nn.Conv2d(16, 16, 3))[0] and not split(nn.Conv2d(15, 16, 3))[0]
     text = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=50,

@@ -18,12 +18,9 @@ from sdlearn.scenes.dataset import example
 from sdlearn.scenes.oracle import Oracle
 from sdlearn.training.clip import retrieval
 from sdlearn.training.commands import load_clip
+from sdlearn.training.recipe import RECIPES, load_recipe
 
 FOLDER = shipped_model("scenes")
-measured = pytest.mark.skipif(
-    not (FOLDER / "README.md").exists(),
-    reason="the shipped weights come from a first short training and have no model card with figures yet",
-)
 SENTENCE = "an orange cat standing on a red castle"
 
 
@@ -59,6 +56,14 @@ def test_it_is_small_and_in_half_precision():
         with safe_open(path, "pt") as tensors:
             kinds = {tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118
         assert kinds <= {"F16", "I64"}, path
+
+
+def test_the_networks_are_those_of_the_recipes(pipe):
+    """Retraining by the recipes in the tree gives a model of the shipped shape."""
+    for part, network in (("unet", pipe.unet), ("vae", pipe.vae)):
+        model = load_recipe(RECIPES / f"{part}.toml")["model"]
+        assert tuple(model["block_out_channels"]) == network.config.block_out_channels
+        assert model["layers_per_block"] == network.config.layers_per_block
 
 
 def test_latents_have_about_unit_variance(pipe):
@@ -130,7 +135,6 @@ def test_a_picture_of_a_batch_is_the_picture_alone(pipe):
         assert (together[k] - alone[0]).abs().max() <= 1e-4
 
 
-@measured
 def test_it_draws_what_it_is_told(pipe):
     found = evaluate(pipe, Oracle.load(), fixed_cases(25, "train"))
     assert found["objects"].value >= 0.85 and found["backgrounds"].value >= 0.9
@@ -165,7 +169,6 @@ def test_the_autoencoder_keeps_what_the_oracle_reads(pipe):
     assert sum(same) >= 0.93 * len(same)
 
 
-@measured
 def test_clip_finds_the_caption_of_a_picture():
     """Unseen pictures, 64 at a time; chance would be 1/64 and 1/2."""
 
@@ -181,7 +184,6 @@ def test_clip_finds_the_caption_of_a_picture():
     assert found >= 0.7 and refused >= 0.85
 
 
-@measured
 def test_every_kind_can_be_drawn_alone(pipe):
     cases = [Case(f"a {kind}", sample_scene(np.random.default_rng(0)), seed=1) for kind in KINDS]
     pictures = draw(pipe, cases)

@@ -1,9 +1,11 @@
 """Training: repeatable, resumable, the same on one process and on two."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from random import Random
 
@@ -11,9 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from sdlearn.scenes import Scene, Thing, canonical_caption
+from sdlearn.config import VAEConfig
+from sdlearn.scenes import Scene, Thing, canonical_caption, is_held_out
+from sdlearn.scenes.dataset import example
 from sdlearn.training import commands
 from sdlearn.training.clip import caption_loss, contradict
+from sdlearn.training.data import pixels_of
 from sdlearn.training.loop import (
     Share,
     TrainingSettings,
@@ -24,8 +29,9 @@ from sdlearn.training.loop import (
     update_ema,
 )
 from sdlearn.training.recipe import RECIPES, load_recipe
-from sdlearn.training.unet import min_snr_weight
-from sdlearn.training.vae import corners, edge_loss
+from sdlearn.training.unet import FrozenLatents, encode_all, min_snr_weight
+from sdlearn.training.vae import corners, edge_loss, initialise
+from sdlearn.vae import AutoencoderKL
 
 TINY = {
     "training.precision": "no",
@@ -186,6 +192,12 @@ def test_contradictions_differ_from_the_scene():
     assert {"a red cat on an orange castle", "a red castle on an orange cat"} <= wrong
 
 
+def test_held_out_combinations_are_no_wrong_captions_either():
+    """Else the text tower would learn that "a green cat" is never right."""
+    scenes = [example(1, index)[0] for index in range(300)]
+    assert not any(is_held_out(contradict(scene, Random(k))) for k, scene in enumerate(scenes))
+
+
 def test_caption_loss_prefers_the_right_caption():
     right = torch.eye(4)[:3]
     good = caption_loss(right, right, torch.eye(4)[3:].expand(3, 4), torch.tensor(10.0))
@@ -203,6 +215,117 @@ def test_recipes_refuse_what_they_do_not_know(tmp_path):
         load_recipe(tmp_path / "none.toml")
     with pytest.raises(ValueError, match="train vae and clip before unet"):
         commands.train("unet", tmp_path / "empty", changes=TINY_UNET)
+    with pytest.raises(ValueError, match="training.steps is 'many'; it must be like"):
+        commands.train("vae", tmp_path / "empty", changes={"training.steps": "many"})
+    (tmp_path / "short.toml").write_text("[model]\nsample_size = 16\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"\[model\] lacks '.*'; see"):
+        commands.train("unet", tmp_path / "empty", recipe=tmp_path / "short.toml")
+
+
+def test_a_resumed_run_must_have_the_whole_recipe(tmp_path):
+    recipe = load_recipe(RECIPES / "unet.toml", TINY_UNET)
+    commands._keep_recipe(recipe, tmp_path / "unet", resume=False)
+    commands._keep_recipe(recipe, tmp_path / "unet", resume=True)
+    other = load_recipe(RECIPES / "unet.toml", {**TINY_UNET, "data.seed": 2})
+    with pytest.raises(ValueError, match="trained with data.seed = 1, now it is 2"):
+        commands._keep_recipe(other, tmp_path / "unet", resume=True)
+
+
+def test_a_spoilt_state_is_not_saved_over_a_good_one(tmp_path):
+    def loss_of(model, step, share):
+        good = line_loss()(model, step, share)["loss"]
+        return {"loss": good * float("nan") if step >= 3 else good}
+
+    with pytest.raises(FloatingPointError, match="step 4 is nan"):
+        fit(line_model(), loss_of, settings(log_every=100, save_every=2), tmp_path / "run", cpu=True)
+    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 2
+
+
+def test_a_run_without_a_state_begins_a_new_log(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(line_model(), line_loss(stop_before=2), settings(), tmp_path / "run", cpu=True)
+    fit(line_model(), line_loss(), settings(), tmp_path / "run", resume=True, cpu=True)
+    assert len(logged(tmp_path / "run")) == 6
+
+
+def moved(**changes) -> dict[str, bool]:
+    """Which parameters one step of training moves."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = dict(line_model().named_parameters())
+        plan = settings(steps=1, ema_decay=0.0, weight_decay=0.0, **changes)
+        after = fit(line_model(), line_loss(), plan, Path(folder), cpu=True)
+    return {name: not torch.equal(value, before[name]) for name, value in after.named_parameters()}
+
+
+def test_each_optimizer_has_its_own_rate_and_its_own_parameters():
+    everything = moved()
+    assert all(everything.values())
+    assert moved(learning_rate=0.0) == {name: name == "1.weight" for name in everything}
+    assert moved(muon_learning_rate=0.0) == {name: name != "1.weight" for name in everything}
+
+
+def test_the_first_step_has_the_size_of_its_learning_rate(tmp_path):
+    """Adam's first step is the rate in every parameter; of ten steps to warm up the first takes a tenth."""
+    plan = settings(steps=1, warmup_steps=10, ema_decay=0.0, weight_decay=0.0)
+    after = fit(line_model(), line_loss(), plan, tmp_path, cpu=True)
+    step = (after[2].weight - line_model()[2].weight).abs()
+    torch.testing.assert_close(step, torch.full_like(step, 1e-3), rtol=1e-2, atol=0)
+
+
+def test_the_noise_predictor_is_asked_for_the_noise(monkeypatch, tmp_path):
+    """A model that knows the picture finds the noise: loss 0. One that answers 0 has the noise's variance."""
+    from sdlearn.config import ScheduleConfig
+    from sdlearn.schedule import Schedule
+    from sdlearn.training import unet
+
+    picture, asked = torch.randn(4, 16, 16), {}
+    recipe = load_recipe(RECIPES / "unet.toml", {**TINY_UNET, "training.batch_size": 256})
+    everywhere = FrozenLatents(picture.expand(40, -1, -1, -1), torch.zeros(40, 1, 1, 1))
+    monkeypatch.setattr(unet, "_cached_latents", lambda *_: everywhere)
+    monkeypatch.setattr(
+        unet, "TextTable", lambda *_: lambda texts: asked.update(texts=texts) or torch.zeros(1)
+    )
+    monkeypatch.setattr(unet, "fit", lambda model, loss_of, *_, **__: loss_of)
+    loss_of = unet.train_unet(recipe, tmp_path, None, None, None)
+    kept = Schedule(ScheduleConfig(**recipe["schedule"])).alpha_bar.float()
+
+    class Knows(nn.Linear):  # some module with parameters, which tell the device
+        def forward(self, noisy, timesteps, context):
+            level = kept[timesteps][:, None, None, None]
+            return (noisy - level.sqrt() * picture) / (1 - level).sqrt()
+
+    class Nothing(Knows):
+        def forward(self, noisy, timesteps, context):
+            return torch.zeros_like(noisy)
+
+    knows, nothing = loss_of(Knows(1, 1), 0, Share(0, 1)), loss_of(Nothing(1, 1), 0, Share(0, 1))
+    assert knows["mse"] < 1e-4
+    assert nothing["mse"].item() == pytest.approx(1.0, abs=0.02)
+    assert 0.2 < nothing["loss"] < 0.95  # almost clean latents count less
+    assert 0.04 < sum(text == "" for text in asked["texts"]) / 256 < 0.17  # one caption in ten is dropped
+
+
+def test_frozen_latents_are_the_encoders(trained):
+    """What the U-Net learns from is what image to image encodes."""
+    import sdlearn
+
+    pipe = sdlearn.StableDiffusion.from_pretrained(trained / "model")
+    pictures = torch.randint(0, 256, (3, 128, 128, 3), dtype=torch.uint8).numpy()
+    noise = torch.randn(3, 4, 16, 16)
+    expected = pipe.encode_image(pixels_of(pictures, torch.arange(3)), noise)
+    found = encode_all(pipe.vae, pictures).draw(torch.arange(3), noise)
+    assert (found - expected).abs().max() <= 0.03 * expected.abs().max()  # bfloat16 and half precision
+
+
+def test_the_autoencoder_starts_with_small_blocks_and_little_noise():
+    vae = AutoencoderKL(VAEConfig(block_out_channels=(16, 16), layers_per_block=1, norm_num_groups=4))
+    initialise(vae)
+    block, x = vae.encoder.down_blocks[0].resnets[0], torch.randn(2, 16, 8, 8)
+    change = block(x) - x
+    torch.testing.assert_close(change, block.conv2.bias[:, None, None].expand_as(change))
+    posterior = vae.encode(torch.randn(2, 3, 16, 16))
+    assert posterior.std.mean().item() == pytest.approx(math.exp(-3), rel=0.1)
+    assert posterior.mean.std() > 3 * posterior.std.mean()
 
 
 @pytest.fixture(scope="module")

@@ -172,6 +172,17 @@ def load_folder(folder: str | Path, dtype: torch.dtype = torch.float32, device: 
     if not folder.is_dir():
         kind = "is a file, not a checkpoint folder" if folder.exists() else "does not exist"
         raise CheckpointError(f"{folder} {kind}: give the folder that holds model_index.json.")
+    if not (folder / "model_index.json").exists():
+        if (folder / "model" / "model_index.json").exists():  # the --out folder of a training
+            raise CheckpointError(
+                f"{folder} holds a training, its model is in {folder / 'model'}: give that."
+            )
+        untrained = [part for part in NETWORKS if not (folder / part).is_dir()]
+        if len(untrained) < len(NETWORKS):
+            raise CheckpointError(
+                f"{folder} has no model_index.json and no {', '.join(untrained) or 'scheduler'}: "
+                "finish its training (sdlearn train) or copy it again."
+            )
     pipeline = read_json(folder / "model_index.json").get("_class_name")
     if pipeline not in PIPELINES:
         raise CheckpointError(

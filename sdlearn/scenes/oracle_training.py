@@ -37,7 +37,7 @@ def train_oracle(
 
     `start` goes on from a trained oracle; `examples` (see `round_trips`) are half of each batch, if given.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = OracleNetwork(QUESTIONS)
     if start is not None:

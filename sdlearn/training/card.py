@@ -49,7 +49,8 @@ Everything is retrained by one command: `sdlearn train all --out runs` (or `make
 
 {cat}
 
-By guidance scale, on seen combinations. "chance" is what the pictures of scale 1 score on prompts that are not theirs:
+By guidance scale, on the first 200 of the seen combinations. "chance" is what the pictures of scale 1 score on prompts
+that are not theirs:
 
 {table}
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from sdlearn.clip import CLIPTextModel, CLIPVisionModel, pool_at_end
 from sdlearn.config import CLIPTextConfig, CLIPVisionConfig
-from sdlearn.scenes import COLOURS, KINDS, Scene, caption
+from sdlearn.scenes import COLOURS, KINDS, Scene, caption, is_held_out
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.tokenizer_training import train_bpe, vocabulary
 from sdlearn.training.data import open_scenes, pick, pixels_of
@@ -59,7 +59,8 @@ def contradict(scene: Scene, rng: Random) -> Scene:
     """Almost the same scene: colours or places exchanged, or one word changed. Its caption is a hard wrong answer.
 
     Random captions of a batch differ in everything, so a tower that only counts words wins. These teach it which
-    colour belongs to which thing and who stands on whom (Yuksekgonul et al. 2023, NegCLIP).
+    colour belongs to which thing and who stands on whom (Yuksekgonul et al. 2023, NegCLIP). Combinations that are held
+    out of training do not appear here either.
     """
     first, last = scene.things[0], scene.things[-1]
     changes = []
@@ -73,13 +74,15 @@ def contradict(scene: Scene, rng: Random) -> Scene:
     which = rng.randrange(len(scene.things))
     thing = scene.things[which]
     if thing.names_colour:
-        other = replace(thing, colour=rng.choice([c for c in COLOURS if c != thing.colour]))
+        others = [replace(thing, colour=colour) for colour in COLOURS if colour != thing.colour]
     else:
-        other = replace(thing, kind=rng.choice([k for k in KINDS if k != thing.kind]))
-    changes.append(
-        replace(scene, things=tuple(other if i == which else t for i, t in enumerate(scene.things)))
-    )
-    return rng.choice(changes)
+        others = [replace(thing, kind=kind) for kind in KINDS if kind != thing.kind]
+    for other in rng.sample(others, len(others)):
+        things = tuple(other if i == which else t for i, t in enumerate(scene.things))
+        if not is_held_out(replace(scene, things=things)):
+            changes.append(replace(scene, things=things))
+            break
+    return rng.choice([change for change in changes if not is_held_out(change)])
 
 
 def caption_loss(image: Tensor, text: Tensor, wrong: Tensor, scale: Tensor) -> dict[str, Tensor]:
@@ -121,7 +124,7 @@ def train_clip(recipe: dict, folder: Path, *, resume: bool = False, cpu: bool = 
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         clip = CLIP(CLIPTextConfig(**recipe["text"], **ids_of_token), CLIPVisionConfig(**recipe["vision"]))
         initialise(clip)

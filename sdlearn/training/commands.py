@@ -24,7 +24,7 @@ from sdlearn.config import CLIPVisionConfig, ScheduleConfig
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.training.clip import CLIP, TrainedCLIP, train_clip
 from sdlearn.training.data import open_scenes, save_rows
-from sdlearn.training.recipe import RECIPES, load_recipe
+from sdlearn.training.recipe import RECIPES, check_recipe, load_recipe
 from sdlearn.training.unet import train_unet
 from sdlearn.training.vae import reconstruction_error, train_vae
 
@@ -65,14 +65,34 @@ def train(
         for each in PARTS:
             train(each, out, resume=resume, cpu=cpu)
         return out / "model"
-    used = load_recipe(recipe or RECIPES / f"{part}.toml", changes)
+    path = recipe or RECIPES / f"{part}.toml"
+    used = load_recipe(path, changes)
+    check_recipe(used, path, part)
     runs, model = out / part, out / "model"
     if not resume and _first_process() and runs.exists() and any(runs.iterdir()):
         raise ValueError(
             f"{runs} holds an earlier training; go on with --resume or name another --out folder."
         )
+    _keep_recipe(used, runs, resume)
     {"vae": _vae, "clip": _clip, "oracle": _oracle, "unet": _unet}[part](used, runs, model, resume, cpu)
     return model
+
+
+def _keep_recipe(recipe: dict, runs: Path, resume: bool) -> None:
+    """Leave the recipe beside the logs. ValueError when a run to resume was begun with another one."""
+    path = runs / "recipe.json"
+    begun = read_json(path) if resume and path.exists() else recipe
+    for section, entries in recipe.items():
+        for key, value in entries.items():
+            before = begun.get(section, {}).get(key)
+            if before != value:
+                raise ValueError(
+                    f"{runs} was trained with {section}.{key} = {before!r}, now it is {value!r}; "
+                    "resume with the same recipe, or name another --out folder."
+                )
+    if _first_process():
+        runs.mkdir(parents=True, exist_ok=True)
+        _write_json(path, recipe)
 
 
 def _first_process() -> bool:
@@ -100,15 +120,14 @@ def _clip(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> Non
 def _oracle(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
     from sdlearn.scenes.oracle_training import train_oracle
 
-    train_oracle(model / "oracle", **recipe["training"])
+    if _first_process() and not (resume and (model / "oracle" / "model.safetensors").exists()):
+        train_oracle(model / "oracle", **recipe["training"])
 
 
 def _unet(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
-    vae, text_encoder, tokenizer = (
-        load_vae(model),
-        load_text_encoder(model),
-        Tokenizer.from_folder(model / "tokenizer"),
-    )
+    device = "cuda" if torch.cuda.is_available() and not cpu else "cpu"
+    vae, text_encoder = load_vae(model).to(device), load_text_encoder(model).to(device)
+    tokenizer = Tokenizer.from_folder(model / "tokenizer")
     schedule = ScheduleConfig(**recipe["schedule"])
 
     def parts(unet: nn.Module) -> Parts:
@@ -121,7 +140,7 @@ def _unet(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> Non
         return
     whole = runs / "model.whole"
     shutil.rmtree(whole, ignore_errors=True)
-    save_folder(parts(unet.cpu()), whole)
+    save_folder(Parts(unet.cpu(), vae.cpu(), text_encoder.cpu(), tokenizer, schedule), whole)
     shutil.copytree(whole, model, dirs_exist_ok=True)
     shutil.rmtree(whole)
 

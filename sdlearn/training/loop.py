@@ -154,6 +154,7 @@ def fit(
             if done % settings.log_every == 0 or done == settings.steps:
                 _log(accelerator, folder, done, losses, bar)
             if chief and (done % settings.save_every == 0 or done == settings.steps):
+                _check_finite(done, losses["loss"].item())
                 _save(folder, settings, done, model, average, optimizers)
             if chief and preview and (done % settings.sample_every == 0 or done == settings.steps):
                 preview(average, folder / f"sample-{done:06d}.png")
@@ -162,11 +163,16 @@ def fit(
     return average
 
 
+def _check_finite(step: int, loss: float) -> None:
+    """Raise FloatingPointError before a spoilt state is saved over a good one."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss of step {step} is {loss}: lower the learning rate.")
+
+
 def _log(accelerator: Accelerator, folder: Path, step: int, losses: dict[str, Tensor], bar: tqdm) -> None:
     """One line of JSON per entry: the mean over all processes."""
     means = {key: accelerator.reduce(value.detach().float(), "mean").item() for key, value in losses.items()}
-    if not math.isfinite(means["loss"]):
-        raise FloatingPointError(f"the loss of step {step} is {means['loss']}: lower the learning rate.")
+    _check_finite(step, means["loss"])
     if accelerator.is_main_process:
         bar.set_postfix(loss=f"{means['loss']:.4f}")
         with open(folder / "log.jsonl", "a", encoding="utf-8") as file:
@@ -190,6 +196,7 @@ def _resume(folder: Path, settings: TrainingSettings, model, average, optimizers
     """Load ``state.pt`` and return the step to go on with; 0 where there is none."""
     path = folder / "state.pt"
     if not path.exists():
+        (folder / "log.jsonl").unlink(missing_ok=True)
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
     changed = {

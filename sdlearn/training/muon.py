@@ -11,14 +11,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the odd polynomial, chosen by Jordan et al. to lift small values fast
+COEFFICIENTS = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # of the odd polynomial, chosen by Jordan et al. to lift small values fast
 SMALLEST = 16  # rows and columns from which a weight counts as a matrix
 
 
 def orthogonalise(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """Almost U Vᵀ of a matrix (m, n) = U S Vᵀ, by five Newton-Schulz steps and without computing U, S or V.
 
-    x <- a x + b (x xᵀ) x + c (x xᵀ)² x acts on each singular value alone and drives it to about 1 (0.7 … 1.2).
+    x <- a x + b (x xᵀ) x + c (x xᵀ)² x acts on each singular value alone and drives it to about 1 (0.7 … 1.2), but for
+    those below a thousandth of the matrix's norm, which stay small.
     """
     a, b, c = COEFFICIENTS
     x = matrix.to(dtype)
@@ -52,7 +57,9 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["average"] = torch.zeros_like(weight)
                 state["average"].lerp_(weight.grad, 1 - group["momentum"])
-                ahead = weight.grad.lerp(state["average"], group["momentum"]).flatten(1)  # Nesterov's momentum
+                ahead = weight.grad.lerp(state["average"], group["momentum"]).flatten(
+                    1
+                )  # Nesterov's momentum
                 update = orthogonalise(ahead, self.dtype).reshape(weight.shape)
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.sub_(update, alpha=group["lr"] * 0.2 * max(ahead.shape) ** 0.5)

@@ -9,6 +9,27 @@ from typing import Any
 RECIPES = Path(__file__).parent / "recipes"
 
 
+def check_recipe(recipe: dict, path: Path, part: str) -> None:
+    """Raise ValueError unless a recipe has the sections, entries and types of the shipped one of its part."""
+    pattern = tomllib.loads((RECIPES / f"{part}.toml").read_text("utf-8"))
+    for section, entries in pattern.items():
+        given = recipe.get(section)
+        if not isinstance(given, dict):
+            raise ValueError(
+                f"recipe {path} has no section [{section}]; {part}.toml shows what {part} needs."
+            )
+        wrong = sorted(entries.keys() ^ given.keys())
+        if wrong:
+            problem = "lacks" if wrong[0] in entries else "does not know"
+            raise ValueError(f"recipe {path}: [{section}] {problem} {wrong[0]!r}; see {RECIPES / part}.toml.")
+        for key, value in entries.items():
+            kind = (int, float) if isinstance(value, float) else type(value)
+            if not isinstance(given[key], kind):
+                raise ValueError(
+                    f"recipe {path}: {section}.{key} is {given[key]!r}; it must be like {value!r}."
+                )
+
+
 def load_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     """Read a recipe and apply ``changes`` such as {"training.steps": 100}.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from sdlearn.config import ScheduleConfig, UNetConfig
 from sdlearn.schedule import Schedule
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.training.data import open_scenes, pick, pixels_of
-from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
+from sdlearn.training.loop import Share, TrainingSettings, fit, save_atomically, step_generator
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
 
@@ -94,10 +95,10 @@ def train_unet(
     latents = _cached_latents(vae, scenes, folder)
     texts = TextTable(text_encoder, tokenizer)
     drop, gamma = recipe["loss"]["drop_captions"], recipe["loss"]["min_snr_gamma"]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         unet = UNet(UNetConfig.from_json(recipe["model"]))
-        nn.init.zeros_(unet.conv_out.weight)  # the first guess is "no noise at all"
+        nn.init.zeros_(unet.conv_out.weight)  # the first guess is almost "no noise at all"
     shape = (settings.batch_size, *latents.mean.shape[1:])
     trainable = len(scenes.pictures) - recipe["data"]["held_back"]
 
@@ -115,9 +116,8 @@ def train_unet(
             "" if d else scenes.captions[i][w] for i, w, d in zip(chosen, wording, dropped, strict=True)
         ]
         kept = alpha_bar[timesteps][:, None, None, None]  # (B, 1, 1, 1)
-        noisy = (
-            kept.sqrt() * latents.draw(chosen, spread) + (1 - kept).sqrt() * noise
-        )  # Ho et al. 2020, equation 4
+        clean = latents.draw(chosen, spread)
+        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise  # Ho et al. 2020, equation 4
         device = next(model.parameters()).device
         noisy = noisy.to(device, memory_format=torch.channels_last)
         guess = model(noisy, timesteps.to(device), texts(captions).to(device))
@@ -129,12 +129,13 @@ def train_unet(
 
 
 def _cached_latents(vae: AutoencoderKL, scenes, folder: Path) -> FrozenLatents:
-    """Encode once per run folder; a resumed run reads what it wrote."""
-    path = folder / "latents.pt"
+    """Encode once per run folder; a resumed run reads what it wrote, if the autoencoder is still the same."""
+    path, weights = folder / f"latents-{os.environ.get('RANK', '0')}.pt", vae.encoder.conv_out.weight.cpu()
     if path.exists():
         saved = torch.load(path, weights_only=True)
-        return FrozenLatents(saved["mean"], saved["std"])
+        if torch.equal(saved["encoder"], weights):
+            return FrozenLatents(saved["mean"], saved["std"])
     latents = encode_all(vae, scenes.pictures)
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"mean": latents.mean, "std": latents.std}, path)
+    save_atomically({"mean": latents.mean, "std": latents.std, "encoder": weights}, path)
     return latents

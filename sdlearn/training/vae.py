@@ -30,7 +30,7 @@ class Reconstruct(nn.Module):
 
 
 def initialise(vae: AutoencoderKL) -> None:
-    """Let every residual block start as the identity: the signal passes from the first step (Goyal et al. 2017).
+    """Let every residual block add hardly anything at first: the signal passes (Goyal et al. 2017).
 
     And let the latents start large against the noise that is drawn about them, else the decoder first sees noise only.
     """
@@ -71,7 +71,7 @@ def train_vae(recipe: dict, folder: Path, *, resume: bool = False, cpu: bool = F
     """Follow ``recipes/vae.toml``; returns the averaged autoencoder with its measured ``scaling_factor``."""
     settings, weights = TrainingSettings(**recipe["training"]), recipe["loss"]
     scenes = open_scenes(recipe["data"])
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         vae = AutoencoderKL(VAEConfig.from_json(recipe["model"]))
         initialise(vae)

@@ -1,8 +1,8 @@
 """Our networks against diffusers and transformers, in value, with random weights in every parameter.
 
 The largest absolute difference over the reference's largest absolute value must stay below 1e-5 in float32.
-Three levels, unequal heads, non-square inputs, a batch of 2 or 3; inputs are scaled down so far that an eps of
-1e-5 in the place of 1e-6 would show.
+Three levels, unequal heads, non-square inputs, a batch of 2 or 3. Where activations vary so much that an eps of 1e-5
+in the place of 1e-6 hides, the eps itself is compared.
 """
 
 import pytest
@@ -106,6 +106,68 @@ def test_spatial_transformer_where_its_eps_shows(linear):
         sample, context = scale * randn(2, 24, 6, 10), randn(2, 7, 20, seed=2)
         expected = reference(sample, encoder_hidden_states=context).sample
         assert relative_error(ours(sample, context), expected) <= TOLERANCE
+
+
+def norms_of(module: torch.nn.Module) -> list[tuple[str, int, float]]:
+    """Name, groups and eps of every group norm."""
+    kind = torch.nn.GroupNorm
+    return [(name, m.num_groups, m.eps) for name, m in module.named_modules() if isinstance(m, kind)]
+
+
+@torch.no_grad()
+def test_the_group_norms_are_those_of_the_reference():
+    unet = {
+        "block_out_channels": [16, 32],
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+        "attention_head_dim": 2,
+        "norm_num_groups": 8,
+        "cross_attention_dim": 20,
+    }
+    vae = {
+        "block_out_channels": [16, 32],
+        "layers_per_block": 2,
+        "norm_num_groups": 8,
+        "down_block_types": ["DownEncoderBlock2D"] * 2,
+        "up_block_types": ["UpDecoderBlock2D"] * 2,
+    }
+    for ours, reference in (
+        (UNet(UNetConfig.from_json(unet)), diffusers.UNet2DConditionModel(**unet)),
+        (AutoencoderKL(VAEConfig.from_json(vae)), diffusers.AutoencoderKL(**vae)),
+    ):
+        found = norms_of(ours)
+        assert found and sorted(found) == sorted(norms_of(reference))
+
+
+def test_upcast_attention_computes_in_float32(monkeypatch):
+    """Half-precision in and out, float32 where the scores are made."""
+    seen = []
+
+    def record(q, k, v):
+        seen.append({q.dtype, k.dtype, v.dtype})
+        return v
+
+    monkeypatch.setattr("sdlearn.attention.F.scaled_dot_product_attention", record)
+    x = torch.randn(1, 4, 16, dtype=torch.bfloat16)
+    for upcast in (True, False):
+        assert Attention(16, 2, upcast=upcast).bfloat16()(x).dtype == torch.bfloat16
+    assert seen == [{torch.float32}, {torch.bfloat16}]
+    config = UNetConfig(norm_num_groups=8, cross_attention_dim=20, upcast_attention=True)
+    inner = [m for m in SpatialTransformer(24, 3, config).modules() if isinstance(m, Attention)]
+    assert len(inner) == 2 and all(m.upcast for m in inner)
+
+
+@torch.no_grad()
+def test_the_spread_of_latents_is_clamped():
+    data = {"block_out_channels": [16, 16], "norm_num_groups": 8, "layers_per_block": 1}
+    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
+    reference = randomise(diffusers.AutoencoderKL(**data, **blocks), seed=3)
+    for logvar in (-100.0, 100.0):
+        reference.quant_conv.bias[4:] = logvar
+        ours = load_strictly(AutoencoderKL(VAEConfig.from_json({**data, **blocks})), reference)
+        pixels = randn(1, 3, 8, 8)
+        std, expected = ours.encode(pixels).std, reference.encode(pixels).latent_dist.std
+        torch.testing.assert_close(std, expected, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("layers", [1, 2])
