@@ -109,8 +109,15 @@ def image_to_image(
     sizes = {one.size for one in images}
     if not images or (len(sizes) > 1 and None in (height, width)):
         raise ValueError("image must be one picture, or several of one size; else give height and width.")
-    width = images[0].width if width is None else width
-    height = images[0].height if height is None else height
+    own_width, own_height = images[0].size
+    if height is None and width is None and (own_width % model.multiple or own_height % model.multiple):
+        side = model.sample_size * model.factor
+        raise ValueError(
+            f"the picture has {own_width}x{own_height} pixels, and sides must be multiples of {model.multiple}: give "
+            f"height and width (--size), such as {side} and {side}, and it is cut to that shape."
+        )
+    width = own_width if width is None else width
+    height = own_height if height is None else height
     drawing = _request(
         model,
         size=(width, height),
@@ -146,6 +153,7 @@ def _request(
     """What text to image and image to image have in common."""
     width, height = size
     per_prompt = _whole("num_images_per_prompt", num_images_per_prompt)
+    negative_prompt = "" if negative_prompt is None else negative_prompt  # diffusers' default
     prompts, negatives = _texts("prompt", prompt), _texts("negative_prompt", negative_prompt)
     number = len(prompts) * per_prompt
     steps = _whole("num_inference_steps", num_inference_steps, model.schedule.config.num_train_timesteps)

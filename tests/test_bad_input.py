@@ -40,7 +40,7 @@ BOTH = [
     ({"prompt": b"cat"}, TypeError, "prompt must be a str or a list of str, got b'cat'"),
     ({"prompt": ["a", 3]}, TypeError, "prompt must be a str or a list of str, got 3"),
     ({"prompt": []}, ValueError, "prompt is an empty list"),
-    ({"negative_prompt": None}, TypeError, "negative_prompt must be a str or a list of str, got None"),
+    ({"negative_prompt": 7}, TypeError, "negative_prompt must be a str or a list of str, got 7"),
     ({"negative_prompt": ["a", "b"]}, ValueError, "negative_prompt has 2 entries for 1 prompts"),
     ({"negative_prompt": []}, ValueError, "negative_prompt is an empty list"),
     ({"num_inference_steps": 0}, ValueError, "num_inference_steps must be from 1 to 1000, got 0"),
@@ -120,7 +120,16 @@ IMAGE_ONLY = [
     ({"image": []}, ValueError, "image must be one picture"),
     ({"image": [picture(), picture()]}, ValueError, "image has 2 entries for 1 prompts"),
     ({"image": [picture(), picture(16)]}, ValueError, "several of one size"),
-    ({"image": picture(33)}, ValueError, "width=33 must be a positive multiple of 16: take 32 or 48"),
+    (
+        {"image": picture(33)},
+        ValueError,
+        "the picture has 33x32 pixels, and sides must be multiples of 16: give",
+    ),
+    (
+        {"image": picture(33), "width": 33},
+        ValueError,
+        "width=33 must be a positive multiple of 16: take 32 or 48",
+    ),
 ]
 
 

@@ -251,3 +251,17 @@ def test_the_lazy_and_the_eager_form_have_the_same_defaults(eager, request_):
     second = dict(inspect.signature(request_).parameters)
     del first["self"], first["record"], second["model"]
     assert {name: p.default for name, p in first.items()} == {name: p.default for name, p in second.items()}
+
+
+def test_no_negative_prompt_is_an_empty_one(pipe):
+    none, empty = (pipe.txt2img("a cat", negative_prompt=text, **QUICK) for text in (None, ""))
+    assert torch.equal(none.latents, empty.latents) and none.settings == empty.settings
+
+
+def test_image_to_image_runs_a_step_however_many_there_are(pipe):
+    """1000 steps of 1000 timesteps: a plan whose spacing leaves out the last one has 999."""
+    for sampler in ("dpmpp_2m", "ddim"):
+        asked = image_to_image(
+            pipe.model, picture(), "a cat", strength=0.001, num_inference_steps=1000, sampler=sampler
+        )
+        assert len(asked.plan.timesteps) == 1

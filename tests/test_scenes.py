@@ -329,3 +329,9 @@ def test_a_sheet_shows_the_scenes_of_the_dataset():
 def test_drawing_needs_no_torch():
     code = "import sys, sdlearn.scenes as s; s.sheet(1); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_dataset_that_does_not_fit_on_the_disk_is_refused_before_it_is_drawn(tmp_path):
+    with pytest.raises(ValueError, match=r"scenes need .* GB in .* SDLEARN_CACHE"):
+        dataset.render_dataset(10**12, folder=tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []

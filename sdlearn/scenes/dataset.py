@@ -59,6 +59,12 @@ def render_dataset(
     if (final / "meta.json").is_file():
         return final
     home.mkdir(parents=True, exist_ok=True)
+    needed, free = n * (SIZE * SIZE * 3 + 1000), shutil.disk_usage(home).free  # pixels, and texts
+    if free < needed:
+        raise ValueError(
+            f"{n} scenes need {needed / 1e9:.1f} GB in {home}, which has {free / 1e9:.1f} GB left; "
+            "make room, or let the variable SDLEARN_CACHE name another folder."
+        )
     temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=home))  # a crash leaves no half of `final`
     try:
         _fill(temporary, n, seed, split, workers, progress)
