@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,37 @@ class StableDiffusion:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = "scenes", dtype: torch.dtype = torch.float32, device: str = "cpu"
+        cls,
+        model: str | Path = "scenes",
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        *,
+        prediction_type: str | None = None,
+        tokenizer: str | Path | None = None,
     ) -> StableDiffusion:
-        """Load a folder in diffusers' layout, or a shipped model by its name. Raises CheckpointError."""
-        folder = Path(model)
-        if not folder.exists() and folder.name == str(model):  # a bare name
+        """Load a folder in diffusers' layout, a single .safetensors or .ckpt file, or a shipped model by its name.
+
+        A single file holds no vocabulary: ``tokenizer`` is a folder that does. ``prediction_type`` ("epsilon" or
+        "v_prediction") overrides a folder's; a single file of SD 2 needs it. Raises CheckpointError.
+        """
+        place = Path(model)
+        if not place.exists() and place.name == str(model):  # a bare name
             try:
-                folder = shipped_model(str(model))
+                place = shipped_model(str(model))
             except FileNotFoundError as error:
                 raise checkpoint.CheckpointError(str(error)) from None
-        parts = checkpoint.load_folder(folder, dtype, device)
+        if place.is_file():
+            words = checkpoint.tokenizer_for(place, tokenizer)
+            parts, _ = checkpoint.load_single_file(place, words, prediction_type, dtype, device)
+        else:
+            parts = checkpoint.load_folder(place, dtype, device)
+        schedule = parts.schedule_config
+        if prediction_type is not None:
+            schedule = replace(schedule, prediction_type=prediction_type)
         networks = parts.unet, parts.vae, parts.text_encoder
-        return cls(*networks, parts.tokenizer, parts.schedule_config, name=folder.resolve().name)
+        return cls(
+            *networks, parts.tokenizer, schedule, name=place.stem if place.is_file() else place.resolve().name
+        )
 
     def save_pretrained(
         self, folder: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False

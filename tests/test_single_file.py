@@ -1,0 +1,199 @@
+"""Single files: what we write, we and diffusers read; what a training left in them is told."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sdlearn import StableDiffusion
+from sdlearn.checkpoint import CheckpointError, Parts, load_single_file, save_folder, write_single_file
+from sdlearn.clip import CLIPTextModel
+from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
+from sdlearn.tokenizer import Tokenizer
+from sdlearn.tokenizer_training import train_bpe, vocabulary
+from sdlearn.unet import UNet
+from sdlearn.vae import AutoencoderKL
+from tests.small_pipeline import randomise
+
+FAMILIES = {
+    "SD 1": {"num_heads": (8, 8, 8), "in_channels": 4, "use_linear_projection": False},
+    "SD 1 inpainting": {"num_heads": (8, 8, 8), "in_channels": 9, "use_linear_projection": False},
+    "SD 2": {"num_heads": (1, 2, 3), "in_channels": 4, "use_linear_projection": True},
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    merges = train_bpe(["an orange cat standing on a red castle"], 20)
+    return Tokenizer(vocabulary(merges), merges, max_length=16)
+
+
+def small_parts(family, tokenizer) -> Parts:
+    second = family == "SD 2"
+    unet = UNetConfig(
+        block_out_channels=(64, 128, 192),
+        layers_per_block=2,
+        attention_levels=(True, True, False),
+        cross_attention_dim=128,
+        **FAMILIES[family],
+    )
+    vae = VAEConfig(block_out_channels=(32, 64), layers_per_block=1)
+    text = CLIPTextConfig(
+        vocab_size=tokenizer.vocab_size,
+        max_position_embeddings=16,
+        hidden_size=128,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        hidden_act="gelu" if second else "quick_gelu",
+        pad_token_id=0 if second else CLIPTextConfig.pad_token_id,
+    )
+    networks = (UNet(unet), AutoencoderKL(vae), CLIPTextModel(text))
+    networks = [randomise(network, seed).eval() for seed, network in enumerate(networks)]
+    return Parts(*networks, tokenizer, ScheduleConfig())
+
+
+def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    left, right = a.state_dict(), b.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def with_a_layer_more(path):
+    """As real files of SD 2 are: with a last layer of the text tower that is not used."""
+    file = load_file(path)
+    layer = {name: t for name, t in file.items() if ".resblocks.1." in name}
+    file |= {name.replace(".resblocks.1.", ".resblocks.2."): t.clone() for name, t in layer.items()}
+    save_file(file, path.with_name(f"more {path.name}"))
+    path.unlink()
+    return path.with_name(f"more {path.name}").rename(path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_written_file_is_read_as_it_was(tmp_path, tokenizer, family):
+    parts = small_parts(family, tokenizer)
+    path = write_single_file(parts, tmp_path / "model.safetensors", torch.float32)
+    if family == "SD 2":
+        path = with_a_layer_more(path)
+    read, report = load_single_file(path, tokenizer, "epsilon")
+    for part in ("unet", "vae", "text_encoder"):
+        assert equal(getattr(read, part), getattr(parts, part)), part
+        assert getattr(read, part).config == getattr(parts, part).config
+    assert report.family == family
+    assert sum(report.used.values()) + sum(report.ignored.values()) == len(load_file(path))
+
+
+@pytest.mark.parametrize("family", ["SD 1", "SD 2"])
+def test_diffusers_reads_the_file(tmp_path, tokenizer, family):
+    """With the settings of a folder beside it, and the same numbers in every tensor."""
+    diffusers = pytest.importorskip("diffusers")
+    parts = small_parts(family, tokenizer)
+    folder = save_folder(parts, tmp_path / "folder", torch.float32)
+    path = write_single_file(parts, tmp_path / "model.safetensors", torch.float32)
+    theirs = diffusers.StableDiffusionPipeline.from_single_file(
+        str(path), config=str(folder), local_files_only=True
+    )
+    for part in ("unet", "vae"):
+        ours = getattr(parts, part).state_dict()
+        read = getattr(theirs, part).state_dict()
+        assert ours.keys() == read.keys()
+        assert all(torch.equal(ours[name], read[name]) for name in ours), part
+    text = {name.removeprefix("text_model."): t for name, t in theirs.text_encoder.state_dict().items()}
+    ours = parts.text_encoder.state_dict()
+    assert ours.keys() <= text.keys()
+    assert all(torch.equal(ours[name], text[name]) for name in ours)
+
+
+def test_what_a_training_left_is_ignored_and_counted(tmp_path, tokenizer):
+    parts = small_parts("SD 1", tokenizer)
+    file = load_file(write_single_file(parts, tmp_path / "model.safetensors", torch.float32))
+    file |= {f"model_ema.{k}": torch.zeros(1) for k in range(3)}
+    file |= {"betas": torch.zeros(2), "first_stage_model.loss.logvar": torch.zeros(1)}
+    file["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(16)
+    save_file(file, tmp_path / "left.safetensors")
+    read, report = load_single_file(tmp_path / "left.safetensors", tokenizer)
+    assert equal(read.unet, parts.unet)
+    assert report.ignored["averaged weights: the plain ones are used"] == 3
+    assert sum(report.ignored.values()) == 6
+    assert "SD 1, predicts epsilon; tensors: unet" in str(report)
+
+
+def test_ckpt_files_without_code_are_read_also_without_the_text_prefix(tmp_path, tokenizer):
+    parts = small_parts("SD 1", tokenizer)
+    file = load_file(write_single_file(parts, tmp_path / "model.safetensors", torch.float32))
+    bare = {name.replace("transformer.text_model.", "transformer."): t for name, t in file.items()}
+    torch.save({"state_dict": bare, "global_step": 7}, tmp_path / "model.ckpt")
+    read, _ = load_single_file(tmp_path / "model.ckpt", tokenizer)
+    assert all(equal(getattr(read, part), getattr(parts, part)) for part in ("unet", "vae", "text_encoder"))
+
+
+class Canary:
+    def __reduce__(self):
+        return (open, ("canary.txt", "w"))
+
+
+def test_code_in_a_ckpt_never_runs(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {"x": Canary()}}, tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointError, match="sdlearn runs no code from a file"):
+        load_single_file(tmp_path / "model.ckpt", tokenizer)
+    assert not (tmp_path / "canary.txt").exists()
+
+
+def test_what_is_no_stable_diffusion_1_or_2(tmp_path, tokenizer):
+    parts = small_parts("SD 2", tokenizer)
+    path = write_single_file(parts, tmp_path / "model.safetensors", torch.float32)
+    with pytest.raises(CheckpointError, match="does not say what its U-Net predicts"):
+        load_single_file(path, tokenizer)
+    with pytest.raises(CheckpointError, match="it exists; give another name"):
+        write_single_file(parts, path)
+    file = load_file(path)
+    save_file({**file, "conditioner.embedders.1.x": torch.zeros(1)}, tmp_path / "xl.safetensors")
+    with pytest.raises(CheckpointError, match="'conditioner.embedders.1.x', which belongs to no"):
+        load_single_file(tmp_path / "xl.safetensors", tokenizer, "epsilon")
+    save_file(
+        {name: t for name, t in file.items() if "first_stage" not in name}, tmp_path / "half.safetensors"
+    )
+    with pytest.raises(CheckpointError, match="holds no autoencoder"):
+        load_single_file(tmp_path / "half.safetensors", tokenizer, "epsilon")
+    save_file(
+        {name: t for name, t in file.items() if "time_embed.0.bias" not in name},
+        tmp_path / "less.safetensors",
+    )
+    with pytest.raises(CheckpointError, match="1 missing: time_embedding.linear_1.bias"):
+        load_single_file(tmp_path / "less.safetensors", tokenizer, "epsilon")
+
+
+@pytest.mark.parametrize("family", ["SD 1", "SD 2"])
+def test_a_pipeline_from_a_file_draws_what_the_folder_draws(tmp_path, tokenizer, family):
+    parts = small_parts(family, tokenizer)
+    if family == "SD 2":
+        padded = Tokenizer(tokenizer.vocab, tokenizer.merges, tokenizer.max_length, pad_token_id=0)
+        parts = replace(parts, tokenizer=padded)
+    folder = save_folder(parts, tmp_path / "folder", torch.float32)
+    tokenizer.save(tmp_path / "words")  # without a word on padding other than SD 1's
+    path = write_single_file(parts, tmp_path / "model v1.5.safetensors", torch.float32)
+    if family == "SD 2":
+        path = with_a_layer_more(path)
+    noise = torch.randn(1, 4, 8, 8)
+    one = StableDiffusion.from_pretrained(folder)
+    two = StableDiffusion.from_pretrained(path, tokenizer=tmp_path / "words", prediction_type="epsilon")
+    drawn = [
+        pipe.txt2img("an orange cat", num_inference_steps=3, latents=noise).latents for pipe in (one, two)
+    ]
+    assert torch.equal(*drawn)
+    assert two.name == "model v1.5" and two.tokenizer.pad_token_id == one.tokenizer.pad_token_id
+    predicts_v = StableDiffusion.from_pretrained(folder, prediction_type="v_prediction")
+    assert not torch.equal(
+        predicts_v.txt2img("an orange cat", num_inference_steps=3, latents=noise).latents, drawn[0]
+    )
+
+
+def test_a_file_needs_a_vocabulary(tmp_path, tokenizer):
+    path = write_single_file(small_parts("SD 1", tokenizer), tmp_path / "model.safetensors", torch.float32)
+    with pytest.raises(CheckpointError, match="holds no vocabulary"):
+        StableDiffusion.from_pretrained(path)
+    merges = train_bpe(["a cat"], 3)
+    Tokenizer(vocabulary(merges), merges, max_length=16).save(tmp_path / "tokenizer")
+    with pytest.raises(CheckpointError, match="the given vocabulary has"):
+        StableDiffusion.from_pretrained(path)
