@@ -234,9 +234,13 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.full:
         scales = evaluate.guidance_table(pipe, oracle, seen[:200], num_inference_steps=args.steps)
         print(evaluate.table_text(scales, "By guidance scale, and by chance:"))
-        cats = evaluate.colours_of(pipe, oracle, "a cat", "cat", 200, **chosen)
-        print(f'"a cat", 200 seeds: {dict(cats.most_common())}')
-        figures |= {"guidance": evaluate.as_json(scales), "a cat": dict(cats)}
+        figures |= {"guidance": evaluate.as_json(scales), "a cat": {}}
+        for scale in (1.0, args.cfg):  # as learnt, and as drawn
+            cats = evaluate.colours_of(
+                pipe, oracle, "a cat", "cat", 200, **{**chosen, "guidance_scale": scale}
+            )
+            print(f'"a cat", 200 seeds, guidance {scale:g}: {dict(cats.most_common())}')
+            figures["a cat"][f"{scale:g}"] = dict(cats)
     if path:
         path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8", newline="\n")
         print("wrote", path)

@@ -110,7 +110,7 @@ print("the picture from C is the one above:", np.array_equal(ended[2], first.ima
 # The model has learnt one single thing: to look at a noisy picture and to say *which part of it is noise*
 # (Ho et al. 2020). At the beginning of every drawing we tell it that the sheet is nearly all noise. For A and
 # B this is not true. It removes noise that is not there, and what is left is neither blank nor the picture.
-# How to begin with a picture honestly is shown in section 11.
+# How to begin with a picture honestly is shown further below, where we start from a sketch.
 #
 # So here is the whole plan. The rest of this chapter walks through it.
 #
@@ -243,6 +243,7 @@ viz.strip(
         "what the network believes the picture to be": pipe.decode(belief),
     },
     [f"step {step.i + 1}" for step in shown],
+    zoom=1.2,
     alt="A film strip. In the upper rows noise slowly gives way to the picture. In the lowest row the "
     "belief begins as blurred patches of colour and is nearly finished half-way.",
 )
@@ -261,7 +262,7 @@ rows = {
 }
 viz.strip(
     rows,
-    zoom=1,
+    zoom=0.85,
     alt="The belief at all steps: blurred patches of colour at first, then shapes, then the cat on the castle, "
     "which hardly changes any more.",
 )
@@ -434,12 +435,12 @@ viz.curves(
     counts,
     "steps",
     alt="Left: the time a picture rises with the number of steps in a straight line. Right: the share of right "
-    "facts rises steeply within the first steps and then stays.",
+    "facts rises with the number of steps.",
 )
 
 # %% [markdown]
-# One step is not enough: the network's first belief is a blur. A few steps help enormously. After that you
-# pay for every further step and get little for it.
+# One step is not enough: the network's first belief is a blur. With more steps more of the facts come right,
+# and each one costs the same.
 
 # %% [markdown]
 # ## 9 · How closely should it listen?
@@ -482,8 +483,8 @@ print(
 
 # %% [markdown]
 # At 1 the formula is the plain answer with the sentence. Above 1 the pictures follow the words more strictly,
-# and they become more alike. Too much of it, and the colours get harsh. The beliefs of section 4 were
-# exaggerated in just this way.
+# and they become more alike. Too much of it, and the colours get harsh: facts are lost again. The beliefs of
+# section 4 were exaggerated in just this way.
 
 # %% [markdown]
 # ## 10 · Who decides on the size?
@@ -517,8 +518,8 @@ viz.strip(
 # The words do not matter. The picture has eight pixels for each place of the noise, along each side,
 # whatever the noise's shape.
 #
-# But look closely at the large ones. The model has learnt from square pictures only, and with more room than
-# it knows it is on its own. Large models have the same trouble.
+# But look closely at the large ones. The model has learnt from square pictures only. With more room than it
+# knows, it repeats its subject. Large models do the same.
 
 # %% [markdown]
 # ## 11 · Start from a sketch
@@ -575,16 +576,16 @@ viz.strip(
     {"from the grey sketch": from_grey, "from the coloured sketch": from_coloured},
     [f"strength {strength}" for strength in strengths],
     zoom=1,
-    alt="Two rows of seven pictures. On the left the sketches, nearly unchanged. Towards the right the blobs "
-    "turn into a cat on a castle. At the end both rows show nearly the same picture.",
+    alt="Two rows of seven pictures: blobs with a face at strength 0.1, then a cat on a castle in the place of "
+    "the blobs. At the end both rows show nearly the same picture.",
 )
 
 # %% [markdown]
-# Read the rows from left to right. With a little noise the sketch survives, and the network merely tidies
-# it up. In between, the blobs turn into a cat and a castle, *where the blobs were*. With strength 1 almost
-# nothing of the sketch is left, and both rows end with nearly the same picture. It is text to image, though
-# not the picture of section 1: the autoencoder has used the seed's first sheet of noise, and this run starts
-# from its second.
+# Read the rows from left to right. Even a little noise is enough for the network to see a cat and a castle in
+# the blobs, and it paints them *where the blobs are*. With more noise it takes more liberties. With strength 1
+# almost nothing of the sketch is left, and both rows end with nearly the same picture. It is text to image,
+# though not the picture of section 1: the autoencoder has used the seed's first sheet of noise, and this run
+# starts from its second.
 
 
 # %%
@@ -641,18 +642,23 @@ for strength, images in redrawn.items():
     )
 print(f"no sketch           {middles(from_nothing)}   {facts_right(from_nothing):3.0f} %")
 viz.strip(
-    {f"from the grey sketch, strength {strength}": images[:7] for strength, images in redrawn.items()},
+    {f"from the grey sketch, strength {strength}": images[:5] for strength, images in redrawn.items()},
     zoom=1,
     alt="Three rows of pictures from the grey sketch, with rising strength: the cat on the castle, on the left "
     "like the blobs.",
 )
 
 # %% [markdown]
+# Read the columns from the top: without a sketch cat and castle stand wherever the noise wants them, about the
+# middle on average. The lower the strength, the nearer they are to the blobs, and the fewer of the facts are
+# right. That is the bargain of image to image.
+
+# %% [markdown]
 # ## 12 · All of it on one screen
 #
 # Everything above with the three networks and one loop. We take the simplest sampler, Euler's: *picture + σ ·
-# noise* becomes *picture + next σ · noise*, so we add (next σ − σ) · noise. One line is left for chapter 01: the
-# division that keeps the numbers at the size that the network knows.
+# noise* becomes *picture + next σ · noise*, so we add (next σ − σ) · noise. One line is left for the next
+# chapter: the division that keeps the numbers at the size that the network knows.
 
 
 # %%

@@ -56,9 +56,9 @@ that are not theirs:
 
 ## Limits
 
-It knows only this world and its few dozen words; other words are read as noise. It draws what training showed: a
-picture larger than 128 x 128 repeats or stretches its subject. Small details (whiskers, windows) suffer in the
-autoencoder{mse}. Held-out combinations come out right less often than seen ones, see above.
+It knows only this world and its few dozen words; other words mean nothing to it. It has learnt pictures of 128 x 128
+pixels, and with more room it is on its own. The smallest details (whiskers, window bars) soften in the
+autoencoder{mse}. Two things in one sentence sometimes become two of a kind, or exchange colours.
 
 Drawings, code and weights are this project's own, under its MIT licence.
 """
@@ -69,16 +69,19 @@ def write_card(model: Path, evaluation: dict, runs: Path) -> None:
     recipes = {part: load_recipe(RECIPES / f"{part}.toml") for part in ("vae", "clip", "oracle", "unet")}
     figures = runs / "vae" / "figures.json"
     mse = json.loads(figures.read_text("utf-8"))["reconstruction_mse"] if figures.exists() else None
-    colours = evaluation["a cat"]
-    orange, total = colours.get("orange", 0), sum(colours.values())
+    shares = {
+        scale: f"{100 * colours.get('orange', 0) / sum(colours.values()):.0f} %"
+        for scale, colours in evaluation["a cat"].items()
+    }
+    oranges = ", ".join(f"in {share} at guidance scale {scale}" for scale, share in shares.items())
     text = TEXT.format(
         parts=_parts(model),
         recipes="\n".join(f"- `{part}.toml`: {_size(r['training'])}" for part, r in recipes.items()),
         **recipes["unet"]["data"],
         guidance=f"{evaluation['guidance_scale']:g}",
         main=_table(evaluation["main"]),
-        cat=f'"a cat", no colour named, is orange for {orange} of {total} seeds ({100 * orange / total:.0f} %). '
-        "In the training pictures an uncoloured cat is orange in 70 %.",
+        cat=f'"a cat", no colour named, is orange {oranges} (200 seeds). In the training pictures an uncoloured cat '
+        "is orange in 70 %: scale 1 draws as it has learnt, a higher scale exaggerates what is likely.",
         table=_table(evaluation["guidance"]),
         mse=f" (mean squared error {mse:.4f} on pictures in -1 … 1)" if mse else "",
     )
