@@ -12,11 +12,14 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sdlearn import __version__, commands
 
-SAMPLER_NAMES = "ddpm, ddim, euler, euler_a, heun, pndm, dpmpp_2m, dpmpp_2m_karras"
+SAMPLER_NAMES = (
+    "ddpm, ddim, euler, euler_a, heun, pndm, lms, dpmpp_2m, dpmpp_2m_karras, dpmpp_2m_sde, unipc, lcm"
+)
+SPACING_NAMES = "leading, trailing, linspace, karras, exponential"
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,11 +44,39 @@ def count(text: str) -> int:
     return int(text)
 
 
+def interval(text: str) -> tuple[float, float]:
+    """Two noise levels from a text such as 0.3:5."""
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must look like 0.3:5 (two noise levels)") from None
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which checkpoint, and what it may not say itself."""
+    parser.add_argument(
+        "--model",
+        default="scenes",
+        help="a shipped model's name, a folder, a .safetensors or .ckpt file, or owner/name on the hub (scenes)",
+    )
+    parser.add_argument(
+        "--prediction",
+        choices=["epsilon", "v_prediction"],
+        help="what the U-Net predicts, where a file of SD 2 does not say it",
+    )
+    parser.add_argument("--variant", metavar="NAME", help="fp16 or non_ema, among a folder's weights")
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which networks, and where they run."""
-    parser.add_argument("--model", default="scenes", help="a shipped model's name, or a folder (scenes)")
+    add_source_arguments(parser)
+    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="a vocabulary, for a single file")
+    parser.add_argument("--vae", type=Path, metavar="FILE", help="another autoencoder, a file or a folder")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one, else cpu)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--save-memory", action="store_true", help="for small graphics cards; slower")
+    parser.add_argument("--no-safety-checker", action="store_true", help="do not use the checkpoint's")
 
 
 def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,13 +106,40 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="pictures, with seeds SEED, SEED+1, ..., which end their names (default: 1)",
     )
+    parser.add_argument("--spacing", help=f"of the noise levels: {SPACING_NAMES} (default: the model's)")
+    parser.add_argument("--eta", type=float, help="share of fresh noise, 0 to 1: for ddim, ddpm, euler_a")
+    parser.add_argument(
+        "--rescale",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="take back what guidance makes glaring, 0 to 1",
+    )
+    parser.add_argument(
+        "--guidance-interval", type=interval, metavar="LOW:HIGH", help="guide only between these noise levels"
+    )
+    parser.add_argument(
+        "--clip-skip", type=int, default=0, metavar="N", help="leave out the last N text layers"
+    )
+    parser.add_argument("--prompt-weights", action="store_true", help="(word:1.3) counts more, [word] less")
+    parser.add_argument("--long-prompts", action="store_true", help="read all of a prompt that does not fit")
+    parser.add_argument(
+        "--from",
+        dest="from_file",
+        type=Path,
+        metavar="FILE.png",
+        help="the settings of this picture, unless given",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.png", help="default: outputs/<prompt>-<seed>.png")
     parser.add_argument("--steps-strip", action="store_true", help="also save how each picture came about")
     add_model_arguments(parser)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command; ``run`` is the function that carries it out."""
+def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentParser:
+    """The parser of every command; ``run`` is the function that carries it out.
+
+    ``settings``, of a picture, stand for what the command line of a drawing does not say.
+    """
     parser = Parser(prog="sdlearn", description="Stable Diffusion, built from scratch to be understood.")
     parser.add_argument("--version", action="version", version=f"sdlearn {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -94,7 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
         return added
 
     txt2img = command("txt2img", commands.txt2img, "draw a sentence")
-    txt2img.add_argument("prompt")
+    txt2img.add_argument("prompt", nargs="?", help="may be left out with --from")
     add_drawing_arguments(txt2img)
 
     img2img = command("img2img", commands.img2img, "redraw a picture so that it fits a sentence")
@@ -107,6 +165,26 @@ def build_parser() -> argparse.ArgumentParser:
         help="above 0 (nearly keep the picture) to 1 (nearly ignore it); default: 0.75",
     )
     add_drawing_arguments(img2img)
+
+    inpaint = command(
+        "inpaint", commands.inpaint, "paint a part of a picture anew, so that it fits a sentence"
+    )
+    inpaint.add_argument("image", type=Path)
+    inpaint.add_argument("mask", type=Path, help="a picture of the same size, white where to paint")
+    inpaint.add_argument("prompt")
+    inpaint.add_argument("--strength", type=float, default=1.0, help="1: forget what was there (default)")
+    inpaint.add_argument(
+        "--paste-original", action="store_true", help="put the original pixels back outside the mask, softly"
+    )
+    add_drawing_arguments(inpaint)
+
+    for drawing in (txt2img, img2img, inpaint):
+        drawing.set_defaults(**(settings or {}))
+
+    inspect = command("inspect", commands.inspect, "say what is in a checkpoint, without loading its weights")
+    inspect.add_argument("model", help="a folder, a file, a shipped model's name, or owner/name on the hub")
+    inspect.add_argument("--prediction", choices=["epsilon", "v_prediction"], help="see txt2img")
+    inspect.add_argument("--variant", metavar="NAME", help="see txt2img")
 
     train = command("train", commands.train, "train a part of the model, or all of it in order")
     train.add_argument("part", choices=["vae", "clip", "oracle", "unet", "all"])
@@ -159,6 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code; bad input becomes one message on stderr and code 2."""
     args = build_parser().parse_args(arguments)
     try:
+        if getattr(args, "from_file", None):
+            args = build_parser(commands.settings_of(args.from_file)).parse_args(arguments)
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             return args.run(args) or 0
@@ -167,6 +247,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except (ValueError, OSError, FloatingPointError) as error:  # CheckpointError is a ValueError
         print(f"sdlearn: error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"sdlearn: error: {error or 'this machine has no room for it: ask for less.'}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):

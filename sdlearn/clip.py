@@ -82,8 +82,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        for layer in self.layers:
+    def forward(self, x: Tensor, mask: Tensor | None = None, skip: int = 0) -> Tensor:
+        for layer in self.layers[: len(self.layers) - skip]:
             x = layer(x, mask)
         return x
 
@@ -114,9 +114,10 @@ class CLIPTextModel(nn.Module):
         self.encoder = Encoder(config)
         self.final_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, clip_skip: int = 0) -> Tensor:
+        """``clip_skip`` leaves out that many of the last layers; the final norm stays."""
         h = self.embeddings(ids)
-        h = self.encoder(h, causal_mask(ids.shape[1], h.dtype, h.device))
+        h = self.encoder(h, causal_mask(ids.shape[1], h.dtype, h.device), clip_skip)
         return self.final_layer_norm(h)
 
 

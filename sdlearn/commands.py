@@ -91,12 +91,52 @@ def choose_device(name: str | None) -> str:
 
 
 def load_model(args: argparse.Namespace) -> StableDiffusion:
-    """The pipeline that --model, --device and --dtype name."""
+    """The pipeline that --model, --device, --dtype and the like name."""
     import torch
 
     from sdlearn.pipeline import StableDiffusion
 
-    return StableDiffusion.from_pretrained(args.model, getattr(torch, args.dtype), choose_device(args.device))
+    device = choose_device(args.device)
+    pipe = StableDiffusion.from_pretrained(
+        args.model,
+        getattr(torch, args.dtype),
+        "cpu" if args.save_memory else device,
+        prediction_type=args.prediction,
+        variant=args.variant,
+        tokenizer=args.tokenizer,
+        vae=args.vae,
+        safety_checker=not args.no_safety_checker,
+    )
+    return pipe.save_memory(device) if args.save_memory else pipe
+
+
+def settings_of(picture: Path) -> dict[str, Any]:
+    """A picture's settings under the names of the command line. Raises ValueError where there are none."""
+    from sdlearn.metadata import read_settings
+
+    found = read_settings(picture)
+    names = {
+        "prompt": "prompt",
+        "negative_prompt": "negative",
+        "num_inference_steps": "steps",
+        "guidance_scale": "cfg",
+        "guidance_rescale": "rescale",
+        "strength": "strength",
+    }
+    names |= {
+        name: name for name in ("sampler", "spacing", "eta", "clip_skip", "prompt_weights", "long_prompts")
+    }
+    settings = {ours: found[name] for name, ours in names.items() if name in found}
+    if isinstance(found.get("seed"), int):
+        settings["seed"] = found["seed"]
+    if found.get("guidance_interval"):
+        settings["guidance_interval"] = tuple(found["guidance_interval"])
+    if isinstance(found.get("width"), int) and isinstance(found.get("height"), int):
+        settings["size"] = found["width"], found["height"]
+    for name in ("prompt", "negative"):  # a list where one call drew several prompts: which one is not known
+        if not isinstance(settings.get(name, ""), str):
+            raise ValueError(f"{str(picture)!r} was drawn with several prompts at once; give the prompt.")
+    return settings
 
 
 def drawing_arguments(args: argparse.Namespace) -> dict[str, Any]:
@@ -111,6 +151,13 @@ def drawing_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "width": width,
         "num_images_per_prompt": args.n,
         "seed": args.seed,
+        "spacing": args.spacing,
+        "eta": args.eta,
+        "guidance_rescale": args.rescale,
+        "guidance_interval": args.guidance_interval,
+        "clip_skip": args.clip_skip,
+        "prompt_weights": args.prompt_weights,
+        "long_prompts": args.long_prompts,
         "record": args.steps_strip,
     }
 
@@ -158,6 +205,8 @@ def planned_files(args: argparse.Namespace) -> list[Path]:
 
 def txt2img(args: argparse.Namespace) -> None:
     """Draw a sentence."""
+    if args.prompt is None:
+        raise ValueError("give a prompt, or --from FILE.png with the settings of a picture.")
     files = planned_files(args)
     pipe = load_model(args)
     save_pictures(args, pipe, pipe.txt2img(args.prompt, **drawing_arguments(args)), files)
@@ -169,6 +218,21 @@ def img2img(args: argparse.Namespace) -> None:
     pipe = load_model(args)
     arguments = drawing_arguments(args) | {"strength": args.strength}
     save_pictures(args, pipe, pipe.img2img(args.image, args.prompt, **arguments), files)
+
+
+def inpaint(args: argparse.Namespace) -> None:
+    """Paint a part of a picture anew."""
+    files = planned_files(args)
+    pipe = load_model(args)
+    arguments = drawing_arguments(args) | {"strength": args.strength, "paste_original": args.paste_original}
+    save_pictures(args, pipe, pipe.inpaint(args.image, args.mask, args.prompt, **arguments), files)
+
+
+def inspect(args: argparse.Namespace) -> None:
+    """Say what is in a checkpoint."""
+    from sdlearn.checkpoint import open_checkpoint
+
+    print(open_checkpoint(args.model, prediction_type=args.prediction, variant=args.variant))
 
 
 def scenes(args: argparse.Namespace) -> None:

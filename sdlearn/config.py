@@ -214,6 +214,9 @@ class ScheduleConfig:
     clip_sample: bool = False
     skip_prk_steps: bool = True
     timestep_spacing: str | None = None
+    use_karras_sigmas: bool = False
+    use_exponential_sigmas: bool = False
+    algorithm_type: str | None = None  # "sde-dpmsolver++" where a multistep solver draws noise
     scheduler: str = "PNDMScheduler"  # the class named in the file; its sampler is the model's default
 
     @classmethod
@@ -224,4 +227,7 @@ class ScheduleConfig:
     def to_json(self) -> dict[str, Any]:
         """The same numbers under the names that diffusers reads."""
         data = {key: value for key, value in asdict(self).items() if value is not None and key != "scheduler"}
+        for name in ("use_karras_sigmas", "use_exponential_sigmas"):  # readers that do not know them complain
+            if not data[name]:
+                del data[name]
         return {"_class_name": self.scheduler, **data, "trained_betas": None}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sdlearn.guidance import check_guidance_scale
+from sdlearn.guidance import check_guidance_scale, check_interval, check_rescale
 from sdlearn.image import check_size, load_image, to_tensor
-from sdlearn.samplers import Plan, Sampler, default_sampler, get_sampler, make_plan
+from sdlearn.inpainting import mask_tensor
+from sdlearn.plan import SAMPLERS, Plan, Sampler, default_sampler, get_sampler, make_plan
+from sdlearn.prompts import parse_weights
 from sdlearn.schedule import Schedule
+from sdlearn.trace import Step
+
+Picture = Image.Image | str | Path
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,29 @@ class Model:
     factor: int  # pixels for one latent, along a side
     multiple: int  # sides must be multiples of this many pixels: every level of the U-Net halves them
     sample_size: int  # latents along a side, where the caller names no size
+    text_layers: int = 1  # of the text encoder
+    repaints: bool = False  # the U-Net reads the mask and the masked picture beside the latents
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a caller may ask for in every kind of drawing; the meaning of each is told in ``StableDiffusion``."""
+
+    negative_prompt: str | Sequence[str] | None = ""
+    num_inference_steps: int = 25
+    guidance_scale: float = 7.5
+    sampler: str | None = "dpmpp_2m"
+    spacing: str | None = None
+    eta: float | None = None
+    guidance_rescale: float = 0.0
+    guidance_interval: tuple[float, float] | None = None
+    clip_skip: int = 0
+    prompt_weights: bool = False
+    long_prompts: bool = False
+    height: int | None = None
+    width: int | None = None
+    num_images_per_prompt: int = 1
+    seed: int | Sequence[int] = 0
 
 
 @dataclass(frozen=True)
@@ -41,49 +69,40 @@ class Drawing:
 
     prompts: list[str]  # n
     negative_prompts: list[str]  # n
-    guidance_scale: float
+    wishes: Wishes  # checked
     sampler: Sampler
     plan: Plan
-    generators: list[torch.Generator]  # n, on the CPU: a picture depends on neither batch nor device
+    seeds: list[int]  # n
     shape: tuple[int, int, int, int]  # of the latents: (n, channels, height / factor, width / factor)
     settings: dict[str, Any]  # as given, for the record
     latents: Tensor | None = None  # starting noise from the caller
     pictures: Tensor | None = None  # (n, 3, height, width): image to image starts from these
+    mask: Tensor | None = None  # (n, 1, height, width), 1 where to paint: inpainting
+    from_noise: bool = True  # the run starts from noise alone
+    paste_original: bool = False  # what is outside the mask is put back in the end
+    done: Sequence[Step] = ()  # the steps that a run to resume has behind it
 
-    def noise(self) -> Tensor:
+    def generators(self) -> list[torch.Generator]:
+        """One source of noise a picture, on the CPU: a picture depends on neither batch nor device."""
+        return [torch.Generator().manual_seed(seed) for seed in self.seeds]
+
+    def noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """The next unit-variance noise of every picture: float32, (n, channels, h, w), on the CPU."""
-        return torch.cat([torch.randn(1, *self.shape[1:], generator=one) for one in self.generators])
+        return torch.cat([torch.randn(1, *self.shape[1:], generator=one) for one in generators])
 
 
 def text_to_image(
-    model: Model,
-    prompt: str | Sequence[str],
-    negative_prompt: str | Sequence[str] = "",
-    num_inference_steps: int = 25,
-    guidance_scale: float = 7.5,
-    sampler: str | None = "dpmpp_2m",
-    height: int | None = None,
-    width: int | None = None,
-    num_images_per_prompt: int = 1,
-    seed: int | Sequence[int] = 0,
-    latents: Tensor | None = None,
+    model: Model, prompt: str | Sequence[str], latents: Tensor | None = None, **asked: Any
 ) -> Drawing:
     """The request of ``StableDiffusion.txt2img``. Without a size: the latents', else the model's own."""
+    if model.repaints:
+        raise ValueError("this is an inpainting model: its U-Net needs a picture and a mask; use inpaint.")
+    wishes = Wishes(**asked)
     own = (model.sample_size, model.sample_size)
     rows, columns = latents.shape[-2:] if isinstance(latents, Tensor) and latents.ndim == 4 else own
-    height = rows * model.factor if height is None else height
-    width = columns * model.factor if width is None else width
-    drawing = _request(
-        model,
-        size=(width, height),
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        num_inference_steps=num_inference_steps,
-        guidance_scale=guidance_scale,
-        sampler=sampler,
-        num_images_per_prompt=num_images_per_prompt,
-        seed=seed,
-    )
+    height = rows * model.factor if wishes.height is None else wishes.height
+    width = columns * model.factor if wishes.width is None else wishes.width
+    drawing = _request(model, prompt, replace(wishes, height=height, width=width))
     if latents is None:
         return drawing
     settings = {**drawing.settings, "seed": None, "latents": "given"}
@@ -92,97 +111,219 @@ def text_to_image(
 
 def image_to_image(
     model: Model,
-    image: Image.Image | str | Path | Sequence[Image.Image | str | Path],
+    image: Picture | Sequence[Picture],
     prompt: str | Sequence[str],
     strength: float = 0.75,
-    negative_prompt: str | Sequence[str] = "",
-    num_inference_steps: int = 25,
-    guidance_scale: float = 7.5,
-    sampler: str | None = "dpmpp_2m",
-    height: int | None = None,
-    width: int | None = None,
-    num_images_per_prompt: int = 1,
-    seed: int | Sequence[int] = 0,
+    **asked: Any,
 ) -> Drawing:
     """The request of ``StableDiffusion.img2img``: the last ``strength`` of the plan, from a noisy picture."""
-    images = [load_image(one) for one in (image if isinstance(image, list | tuple) else [image])]
+    if model.repaints:
+        raise ValueError(
+            "this is an inpainting model: its U-Net needs a mask beside the picture; use inpaint."
+        )
+    wishes = Wishes(**asked)
+    images, size = _pictures(model, "image", image, wishes)
+    drawing = _request(model, prompt, replace(wishes, width=size[0], height=size[1]))
+    drawing = _later_start(drawing, strength)
+    return replace(drawing, pictures=to_tensor(_fitted("image", images, drawing)), from_noise=False)
+
+
+def repainting(
+    model: Model,
+    image: Picture | Sequence[Picture],
+    mask: Picture | Sequence[Picture],
+    prompt: str | Sequence[str],
+    strength: float = 1.0,
+    paste_original: bool = False,
+    **asked: Any,
+) -> Drawing:
+    """The request of ``StableDiffusion.inpaint``: the mask is white where to paint, and of the picture's size."""
+    wishes = Wishes(**asked)
+    images, size = _pictures(model, "image", image, wishes)
+    masks = [load_image(one) for one in (mask if isinstance(mask, list | tuple) else [mask])]
+    if not masks or any(one.size != images[0].size for one in masks):
+        sizes = ", ".join(sorted({f"{w}x{h}" for w, h in (one.size for one in masks)})) or "none"
+        raise ValueError(
+            f"mask must have the size of the image, {images[0].width}x{images[0].height} pixels, got {sizes}."
+        )
+    drawing = _request(model, prompt, replace(wishes, width=size[0], height=size[1]))
+    drawing = _later_start(drawing, strength)
+    painted = mask_tensor(_fitted("mask", masks, drawing))
+    if not painted.flatten(1).any(dim=1).all():
+        raise ValueError("mask is black all over: there is nothing to paint; paint is where it is white.")
+    settings = {**drawing.settings, "paste_original": bool(paste_original)}
+    return replace(
+        drawing,
+        pictures=to_tensor(_fitted("image", images, drawing)),
+        mask=painted,
+        from_noise=strength == 1,  # as in diffusers: nothing is known of the picture at the first step
+        paste_original=bool(paste_original),
+        settings=settings,
+    )
+
+
+def resumed(
+    drawing: Drawing, steps: Sequence[Step], step: int, asked: dict[str, Any], model: Model
+) -> Drawing:
+    """The request to go on with ``drawing`` after its first ``step`` steps, where some wishes may have changed."""
+    allowed = ("prompt", "negative_prompt", "guidance_scale", "guidance_rescale", "guidance_interval")
+    wrong = [name for name in asked if name not in allowed]
+    if wrong:
+        raise TypeError(
+            f"a resumed run cannot change {wrong[0]}: its start is fixed; it can {', '.join(allowed)}."
+        )
+    if isinstance(step, bool) or not hasattr(step, "__index__"):
+        raise TypeError(f"step must be a whole number, got {step!r}.")
+    last = min(len(steps), len(drawing.plan.timesteps) - 1)
+    if not 0 <= step <= last or not steps:
+        raise ValueError(f"step must be from 0 to {last}, the recorded steps (record=True), got {step}.")
+    prompt = asked.get("prompt", drawing.settings["prompt"])
+    wishes = replace(drawing.wishes, **{name: value for name, value in asked.items() if name != "prompt"})
+    checked = _request(model, prompt, wishes)
+    if len(checked.prompts) != len(drawing.prompts):
+        raise ValueError(
+            f"a resumed run has {len(drawing.prompts)} pictures; give one prompt, or one a picture."
+        )
+    return replace(
+        drawing,
+        prompts=checked.prompts,
+        negative_prompts=checked.negative_prompts,
+        wishes=checked.wishes,
+        settings={**drawing.settings, **{name: checked.settings[name] for name in allowed if name in asked}},
+        done=tuple(steps[:step]),
+    )
+
+
+def _pictures(
+    model: Model, name: str, given: Any, wishes: Wishes
+) -> tuple[list[Image.Image], tuple[int, int]]:
+    """The pictures of a request, read, and the (width, height) to draw: as asked, else their own."""
+    images = [load_image(one) for one in (given if isinstance(given, list | tuple) else [given])]
     sizes = {one.size for one in images}
-    if not images or (len(sizes) > 1 and None in (height, width)):
-        raise ValueError("image must be one picture, or several of one size; else give height and width.")
-    own_width, own_height = images[0].size
-    if height is None and width is None and (own_width % model.multiple or own_height % model.multiple):
+    if not images or (len(sizes) > 1 and None in (wishes.height, wishes.width)):
+        raise ValueError(f"{name} must be one picture, or several of one size; else give height and width.")
+    width, height = images[0].size
+    if wishes.height is None and wishes.width is None and (width % model.multiple or height % model.multiple):
         side = model.sample_size * model.factor
         raise ValueError(
-            f"the picture has {own_width}x{own_height} pixels, and sides must be multiples of {model.multiple}: give "
+            f"the picture has {width}x{height} pixels, and sides must be multiples of {model.multiple}: give "
             f"height and width (--size), such as {side} and {side}, and it is cut to that shape."
         )
-    width = own_width if width is None else width
-    height = own_height if height is None else height
-    drawing = _request(
-        model,
-        size=(width, height),
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        num_inference_steps=num_inference_steps,
-        guidance_scale=guidance_scale,
-        sampler=sampler,
-        num_images_per_prompt=num_images_per_prompt,
-        seed=seed,
+    return images, (
+        width if wishes.width is None else wishes.width,
+        height if wishes.height is None else wishes.height,
     )
-    images = _one_each("image", images, len(drawing.prompts), num_images_per_prompt)
-    pixels = to_tensor([load_image(one, (width, height)) for one in images])
-    left = _steps_left(strength, num_inference_steps)
-    skipped = min(
-        num_inference_steps - left, len(drawing.plan.timesteps) - 1
-    )  # of 1000 steps a plan may lack one
+
+
+def _fitted(name: str, images: list[Image.Image], drawing: Drawing) -> list[Image.Image]:
+    """One picture each for all of the request, cut to its size."""
+    per_prompt = drawing.wishes.num_images_per_prompt
+    size = drawing.wishes.width, drawing.wishes.height
+    return [load_image(one, size) for one in _one_each(name, images, len(drawing.prompts), per_prompt)]
+
+
+def _later_start(drawing: Drawing, strength: float) -> Drawing:
+    """The request with the last ``strength`` of its plan."""
+    steps = drawing.wishes.num_inference_steps
+    planned = len(drawing.plan.timesteps)  # of 1000 steps a plan may lack one
+    skipped = min(steps - _steps_left(strength, steps), planned - 1)
     settings = {**drawing.settings, "strength": float(strength)}
-    return replace(drawing, plan=drawing.plan.after(skipped), pictures=pixels, settings=settings)
+    return replace(drawing, plan=drawing.plan.after(skipped), settings=settings)
 
 
-def _request(
-    model: Model,
-    size: tuple[int, int],
-    prompt: Any,
-    negative_prompt: Any,
-    num_inference_steps: Any,
-    guidance_scale: Any,
-    sampler: Any,
-    num_images_per_prompt: Any,
-    seed: Any,
-) -> Drawing:
-    """What text to image and image to image have in common."""
-    width, height = size
-    per_prompt = _whole("num_images_per_prompt", num_images_per_prompt)
-    negative_prompt = "" if negative_prompt is None else negative_prompt  # diffusers' default
+def _request(model: Model, prompt: Any, wishes: Wishes) -> Drawing:
+    """What all kinds of requests have in common: every wish checked, the sizes known."""
+    per_prompt = _whole("num_images_per_prompt", wishes.num_images_per_prompt)
+    negative_prompt = "" if wishes.negative_prompt is None else wishes.negative_prompt  # diffusers' default
     prompts, negatives = _texts("prompt", prompt), _texts("negative_prompt", negative_prompt)
     number = len(prompts) * per_prompt
-    steps = _whole("num_inference_steps", num_inference_steps, model.schedule.config.num_train_timesteps)
-    scale = check_guidance_scale(guidance_scale)
-    name = default_sampler(model.schedule.config.scheduler) if sampler is None else sampler
-    method = get_sampler(name)
-    check_size(width, height, model.multiple)
-    seeds = _seeds(seed, number)
+    steps = _whole(
+        "num_inference_steps", wishes.num_inference_steps, model.schedule.config.num_train_timesteps
+    )
+    scale = check_guidance_scale(wishes.guidance_scale)
+    config = model.schedule.config
+    name = wishes.sampler
+    name = default_sampler(config.scheduler, config.algorithm_type) if name is None else name
+    sampler = get_sampler(name)
+    check_size(wishes.width, wishes.height, model.multiple)
+    _check_prompts(prompts + negatives, wishes, model)
+    seeds = _seeds(wishes.seed, number)
+    wishes = replace(
+        wishes,
+        num_inference_steps=steps,
+        guidance_scale=scale,
+        guidance_rescale=check_rescale(wishes.guidance_rescale),
+        guidance_interval=check_interval(wishes.guidance_interval) if wishes.guidance_interval else None,
+        eta=_eta(wishes.eta, name, sampler),
+        num_images_per_prompt=per_prompt,
+    )
     return Drawing(
         prompts=_one_each("prompt", prompts, number, per_prompt),
         negative_prompts=_one_each("negative_prompt", negatives, number, per_prompt),
-        guidance_scale=scale,
-        sampler=method,
-        plan=make_plan(method, model.schedule, steps),
-        generators=[torch.Generator().manual_seed(one) for one in seeds],
-        shape=(number, model.channels, height // model.factor, width // model.factor),
-        settings={
-            "model": model.name,
-            "prompt": prompts if isinstance(prompt, list | tuple) else prompt,
-            "negative_prompt": negatives if isinstance(negative_prompt, list | tuple) else negative_prompt,
-            "num_inference_steps": steps,
-            "guidance_scale": scale,
-            "sampler": name,
-            "height": height,
-            "width": width,
-            "num_images_per_prompt": per_prompt,
-            "seed": seeds[0] if number == 1 else seeds,
-        },
+        wishes=wishes,
+        sampler=sampler,
+        plan=make_plan(sampler, model.schedule, steps, wishes.spacing, name),
+        seeds=seeds,
+        shape=(number, model.channels, wishes.height // model.factor, wishes.width // model.factor),
+        settings=_settings(model, prompt, prompts, negative_prompt, negatives, name, seeds, wishes),
     )
+
+
+def _settings(
+    model, prompt, prompts, negative_prompt, negatives, name, seeds, wishes: Wishes
+) -> dict[str, Any]:
+    """For the record: what was asked, under the names of the arguments; what is at rest is left out."""
+    always = {
+        "model": model.name,
+        "prompt": prompts if isinstance(prompt, list | tuple) else prompt,
+        "negative_prompt": negatives if isinstance(negative_prompt, list | tuple) else negative_prompt,
+        "num_inference_steps": wishes.num_inference_steps,
+        "guidance_scale": wishes.guidance_scale,
+        "sampler": name,
+        "height": wishes.height,
+        "width": wishes.width,
+        "num_images_per_prompt": wishes.num_images_per_prompt,
+        "seed": seeds[0] if len(seeds) == 1 else seeds,
+    }
+    at_rest = Wishes()
+    rest = {
+        field.name: getattr(wishes, field.name)
+        for field in fields(Wishes)
+        if field.name not in always and getattr(wishes, field.name) != getattr(at_rest, field.name)
+    }
+    return always | rest
+
+
+def _check_prompts(texts: list[str], wishes: Wishes, model: Model) -> None:
+    """Raise what is wrong with how the prompts are to be read."""
+    for name in ("prompt_weights", "long_prompts"):
+        if not isinstance(getattr(wishes, name), bool):
+            raise TypeError(f"{name} must be True or False, got {getattr(wishes, name)!r}.")
+    skip = wishes.clip_skip
+    if isinstance(skip, bool) or not hasattr(skip, "__index__"):
+        raise TypeError(f"clip_skip must be a whole number, got {skip!r} ({type(skip).__name__}).")
+    if not 0 <= operator.index(skip) < model.text_layers:
+        raise ValueError(
+            f"clip_skip must be from 0 to {model.text_layers - 1}, this text encoder has {model.text_layers} "
+            f"layers; got {skip}."
+        )
+    if wishes.prompt_weights:
+        for text in texts:
+            parse_weights(text)
+
+
+def _eta(eta: Any, name: str, sampler: Sampler) -> float | None:
+    """The share of fresh noise, for the samplers that know one."""
+    if eta is None:
+        return None
+    if isinstance(eta, bool) or not isinstance(eta, int | float):
+        raise TypeError(f"eta must be a number from 0 to 1, got {eta!r}.")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must be from 0 (no fresh noise) to 1 (as in ddpm), got {eta}.")
+    if not sampler.knows_eta:
+        able = ", ".join(other for other, one in SAMPLERS.items() if one.knows_eta)
+        raise ValueError(f"eta is not for {name}; it is for {able}.")
+    return float(eta)
 
 
 def _texts(name: str, value: Any) -> list[str]:

@@ -16,24 +16,10 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from sdlearn.metadata import parameters_text
+
 MAX_PIXELS = 2**26  # 8192 x 8192: a larger picture is taken for a mistake or for a decompression bomb
 GAP = 2  # white pixels between the pictures of a grid
-
-# What other tools call the samplers, in the text that they read from a PNG.
-SAMPLER_TITLES = {
-    "ddpm": "DDPM",
-    "ddim": "DDIM",
-    "euler": "Euler",
-    "euler_a": "Euler a",
-    "heun": "Heun",
-    "pndm": "PLMS",
-    "lms": "LMS",
-    "dpmpp_2m": "DPM++ 2M",
-    "dpmpp_2m_karras": "DPM++ 2M Karras",
-    "dpmpp_2m_sde": "DPM++ 2M SDE",
-    "unipc": "UniPC",
-    "lcm": "LCM",
-}
 
 
 def to_tensor(images: Image.Image | Sequence[Image.Image]) -> Tensor:
@@ -136,36 +122,6 @@ def grid(images: Sequence[Image.Image], columns: int | None = None) -> Image.Ima
     return sheet
 
 
-def parameters_text(settings: dict[str, Any]) -> str:
-    """The settings in the text format of the key ``parameters``, which most tools for Stable Diffusion read.
-
-    Prompt, negative prompt, then one line of ``Name: value`` pairs. Entries that the format does not know are
-    left out: the JSON beside it has everything.
-    """
-    size = f"{settings['width']}x{settings['height']}" if {"width", "height"} <= settings.keys() else None
-    sampler = settings.get("sampler")
-    pairs = {
-        "Steps": settings.get("num_inference_steps"),
-        "Sampler": SAMPLER_TITLES.get(sampler, sampler),
-        "CFG scale": settings.get("guidance_scale"),
-        "Seed": settings.get("seed"),
-        "Size": size,
-        "Model": settings.get("model"),
-        "Denoising strength": settings.get("strength"),
-        "RNG": "CPU",  # readers take a missing entry for noise drawn on a GPU
-    }
-    lines = [str(settings.get("prompt", ""))]
-    if settings.get("negative_prompt"):
-        lines.append(f"Negative prompt: {settings['negative_prompt']}")
-    lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None))
-    return "\n".join(lines)
-
-
-def _quoted(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return json.dumps(text, ensure_ascii=False) if any(sign in text for sign in ",:\n") else text
-
-
 def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any]) -> Path:
     """Write a PNG that carries ``settings`` as text (``parameters``) and as JSON (``sdlearn``); returns path.
 
@@ -207,20 +163,6 @@ def _publish(temporary: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(f"{path} exists") from None
         temporary.rename(path)
-
-
-def read_settings(path: str | Path) -> dict[str, Any]:
-    """The settings that ``save_png`` wrote into a PNG. Raises ValueError when the file holds none."""
-    try:
-        with Image.open(path) as image:
-            data = json.loads(image.info["sdlearn"])
-    except KeyError:
-        raise ValueError(f"{str(path)!r} holds no settings of sdlearn.") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"cannot read settings from {str(path)!r}: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{str(path)!r} holds no settings of sdlearn.")
-    return data
 
 
 def unused_path(path: str | Path) -> Path:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sdlearn.config import ScheduleConfig
 
+DISTILLED_STEPS = 50
 MAX_BETA = 0.999  # of the cosine schedule, whose last beta would be 1 and leave nothing of the picture
 
 
@@ -125,8 +126,21 @@ def open_leading(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
     return np.arange(1, steps + 1)[::-1] * stride + float(offset)
 
 
+def distilled(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
+    """N of the 50 timesteps that consistency models are taught: 999, 759, 499, 259 for N = 4 (Luo et al. 2023)."""
+    if steps > DISTILLED_STEPS:
+        raise ValueError(f"lcm visits at most {DISTILLED_STEPS} timesteps, not {steps}: take 1 to 8 steps.")
+    taught = np.arange(DISTILLED_STEPS, 0, -1) * (train_steps // DISTILLED_STEPS) - 1.0
+    return taught[np.linspace(0, DISTILLED_STEPS, steps, endpoint=False).astype(int)]
+
+
 def karras(sigma_min: float, sigma_max: float, steps: int, rho: float = 7.0) -> np.ndarray:
     """N noise levels from sigma_max to sigma_min, even in sigma^(1/rho) (Karras et al. 2022, eq. 5)."""
     ramp = np.linspace(0, 1, steps)
     first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     return (first + ramp * (last - first)) ** rho
+
+
+def exponential(sigma_min: float, sigma_max: float, steps: int) -> np.ndarray:
+    """N noise levels from sigma_max to sigma_min, even in log(sigma)."""
+    return np.exp(np.linspace(math.log(sigma_max), math.log(sigma_min), steps))

@@ -190,14 +190,14 @@ class Tokenizer:
             tokens += [part] if special else [token for word in words for token in self._word_tokens(word)]
         return tokens
 
-    def _frame(self, tokens: Sequence[str]) -> list[int]:
+    def frame(self, tokens: Sequence[str]) -> list[int]:
         """Start, tokens, end, padding: always max_length ids."""
         ids = [self.bos_token_id, *(self.vocab[token] for token in tokens), self.eos_token_id]
         return ids + [self.pad_token_id] * (self.max_length - len(ids))
 
     def encode(self, text: str) -> list[int]:
         """The ``max_length`` ids of a text. ``encode_and_show_work`` tells which tokens found no place."""
-        return self._frame(self.tokenize(text)[: self.max_length - 2])
+        return self.frame(self.tokenize(text)[: self.max_length - 2])
 
     def encode_and_show_work(self, text: str) -> TokenizerWork:
         """The ids of ``encode`` with every stage on the way: to show, and to warn about a cut prompt."""
@@ -212,7 +212,7 @@ class Tokenizer:
                 words.append(WordWork(part, (), (), (part,)))
         tokens = tuple(token for word in words for token in word.tokens)
         kept, cut = tokens[: self.max_length - 2], tokens[self.max_length - 2 :]
-        return TokenizerWork(text, cleaned, tuple(words), kept, cut, tuple(self._frame(kept)))
+        return TokenizerWork(text, cleaned, tuple(words), kept, cut, tuple(self.frame(kept)))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of ids: lower case, a blank after each word. Raises ValueError on an unknown id."""

@@ -26,7 +26,7 @@ def randomise(module: torch.nn.Module, seed: int) -> torch.nn.Module:
     return module
 
 
-def small_pipeline(**schedule) -> StableDiffusion:
+def small_pipeline(in_channels: int = 4, **schedule) -> StableDiffusion:
     """The same random model at every call; ``schedule`` changes entries of its ScheduleConfig."""
     merges = train_bpe(["an orange cat standing on a red castle", "a cat and a castle"], 30)
     tokenizer = Tokenizer(vocabulary(merges), merges, max_length=16)
@@ -43,6 +43,7 @@ def small_pipeline(**schedule) -> StableDiffusion:
         pad_token_id=tokenizer.pad_token_id,
     )
     unet = UNetConfig(
+        in_channels=in_channels,
         sample_size=PIXELS // 4,
         block_out_channels=(8, 16, 24),
         layers_per_block=1,

@@ -5,6 +5,7 @@ Every network of the model under test raises when it is called, so a case that p
 
 import math
 import re
+import time
 
 import pytest
 import torch
@@ -76,6 +77,46 @@ BOTH = [
     ({"seed": [1, 2]}, ValueError, "seed has 2 entries for 1 pictures"),
     ({"seed": [1], "num_images_per_prompt": 2}, ValueError, "seed has 1 entries for 2 pictures"),
     ({"seed": [1, "x"]}, TypeError, "got 'x'"),
+    (
+        {"spacing": "cosine"},
+        ValueError,
+        "spacing 'cosine' is unknown; use one of leading, trailing, linspace",
+    ),
+    ({"spacing": 3}, ValueError, "spacing 3 is unknown"),
+    ({"spacing": "karras", "sampler": "ddim"}, ValueError, "spacing 'karras' is not for ddim, which visits"),
+    ({"eta": 0.5}, ValueError, "eta is not for dpmpp_2m; it is for ddpm, ddim, euler_a"),
+    (
+        {"eta": 1.5, "sampler": "ddim"},
+        ValueError,
+        "eta must be from 0 (no fresh noise) to 1 (as in ddpm), got 1.5",
+    ),
+    ({"eta": "1", "sampler": "ddim"}, TypeError, "eta must be a number from 0 to 1, got '1'"),
+    ({"eta": math.nan, "sampler": "ddim"}, ValueError, "eta must be from 0"),
+    ({"sampler": "lcm", "num_inference_steps": 51}, ValueError, "lcm visits at most 50 timesteps, not 51"),
+    (
+        {"guidance_rescale": 1.2},
+        ValueError,
+        "guidance_rescale must be from 0 (off) to 1 (usual: 0.7), got 1.2",
+    ),
+    ({"guidance_rescale": "x"}, TypeError, "guidance_rescale must be a number from 0 to 1, got 'x'"),
+    ({"guidance_interval": 3}, TypeError, "guidance_interval must be two noise levels (low, high), got 3"),
+    ({"guidance_interval": (5, 1)}, ValueError, "guidance_interval must be 0 <= low <= high"),
+    ({"guidance_interval": (0, "x")}, TypeError, "guidance_interval must be two noise levels"),
+    ({"clip_skip": 2}, ValueError, "clip_skip must be from 0 to 1, this text encoder has 2 layers; got 2"),
+    ({"clip_skip": -1}, ValueError, "clip_skip must be from 0 to 1"),
+    ({"clip_skip": 0.5}, TypeError, "clip_skip must be a whole number, got 0.5"),
+    ({"prompt_weights": "yes"}, TypeError, "prompt_weights must be True or False, got 'yes'"),
+    ({"long_prompts": 1}, TypeError, "long_prompts must be True or False, got 1"),
+    (
+        {"prompt": "a (cat:99)", "prompt_weights": True},
+        ValueError,
+        "the weight 99 in 'a (cat:99)' must be a number from 0 to 10",
+    ),
+    (
+        {"negative_prompt": "a (cat:1.2.3)", "prompt_weights": True},
+        ValueError,
+        "the weight 1.2.3 in 'a (cat:1.2.3)' must be a number",
+    ),
 ]
 TEXT_ONLY = [
     ({"latents": "noise"}, TypeError, "latents must be a torch.Tensor of shape (1, 4, 8, 8), got str"),
@@ -133,6 +174,16 @@ IMAGE_ONLY = [
 ]
 
 
+MASK_ONLY = [
+    ({"mask": None}, TypeError, "a picture must be a path or a PIL image, not NoneType"),
+    ({"mask": []}, ValueError, "mask must have the size of the image, 32x32 pixels, got none"),
+    ({"mask": picture(16)}, ValueError, "mask must have the size of the image, 32x32 pixels, got 16x32"),
+    ({"mask": Image.new("L", (32, 32))}, ValueError, "mask is black all over: there is nothing to paint"),
+    ({"mask": [picture(), picture()]}, ValueError, "mask has 2 entries for 1 prompts"),
+    ({"mask": "no such mask.png"}, ValueError, "there is no picture file 'no such mask.png'"),
+]
+
+
 def name_of(value):
     return re.sub(r"\s+", " ", str(value))[:40] if isinstance(value, dict) else ""
 
@@ -155,12 +206,61 @@ def test_image_to_image(pipe, change, error, message):
         pipe.img2img_steps(**arguments)
 
 
+@pytest.mark.parametrize("change, error, message", BOTH + IMAGE_ONLY + MASK_ONLY, ids=name_of)
+def test_inpainting(pipe, change, error, message):
+    size = change["image"].size if isinstance(change.get("image"), Image.Image) else (32, 32)
+    arguments = {"image": picture(), "mask": Image.new("L", size, 255), "prompt": "a cat", **change}
+    with pytest.raises(error, match=re.escape(message)):
+        pipe.inpaint(**arguments)
+    with pytest.raises(error, match=re.escape(message)):
+        pipe.inpaint_steps(**arguments)
+
+
+def test_each_refusal_is_fast(pipe):
+    """Under 50 ms, the median of three; all of them: none decodes, loads or computes anything first."""
+    for change, error, _ in BOTH + TEXT_ONLY:
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            with pytest.raises(error):
+                pipe.txt2img(**{"prompt": "a cat", **change})
+            times.append(time.perf_counter() - start)
+        assert sorted(times)[1] < 0.05, change
+
+
+def test_an_inpainting_model_says_what_it_needs():
+    other = small_pipeline(in_channels=9)
+    with pytest.raises(ValueError, match="this is an inpainting model: its U-Net needs a picture and a mask"):
+        other.txt2img("a cat")
+    with pytest.raises(ValueError, match="this is an inpainting model: its U-Net needs a mask beside"):
+        other.img2img(picture(), "a cat")
+
+
+def test_what_cannot_be_resumed(pipe):
+    out = small_pipeline().txt2img("a cat", num_inference_steps=3)
+    with pytest.raises(TypeError, match="generation must be the result of a drawing, got str"):
+        pipe.resume("cat.png", 1)
+    for step in (-1, 3, 99):
+        with pytest.raises(ValueError, match=f"step must be from 0 to 2, the recorded steps.*got {step}"):
+            pipe.resume(out, step)
+    with pytest.raises(TypeError, match="step must be a whole number, got 1.5"):
+        pipe.resume(out, 1.5)
+    with pytest.raises(
+        TypeError, match="a resumed run cannot change seed: its start is fixed; it can prompt"
+    ):
+        pipe.resume(out, 1, seed=3)
+    with pytest.raises(ValueError, match="guidance_scale must be a finite number"):
+        pipe.resume(out, 1, guidance_scale=-2)
+
+
 def test_good_input_does_reach_the_networks(pipe):
     """Otherwise the cases above would prove nothing."""
     with pytest.raises(NetworkRan):
         pipe.txt2img("a cat")
     with pytest.raises(NetworkRan):
         pipe.img2img(picture(), "a cat")
+    with pytest.raises(NetworkRan):
+        pipe.inpaint(picture(), picture(), "a cat")
     with pytest.raises(NetworkRan):
         pipe.encode_prompt(["a cat"])
     with pytest.raises(NetworkRan):
@@ -181,6 +281,6 @@ def test_models_that_are_not_there(tmp_path):
 
 
 def test_a_scheduler_without_a_sampler_here(pipe):
-    other = small_pipeline(scheduler="LMSDiscreteScheduler")
-    with pytest.raises(ValueError, match="'LMSDiscreteScheduler'.*Name a sampler"):
+    other = small_pipeline(scheduler="EDMEulerScheduler")
+    with pytest.raises(ValueError, match="'EDMEulerScheduler'.*Name a sampler"):
         other.txt2img("a cat", sampler=None)

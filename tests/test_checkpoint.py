@@ -203,9 +203,9 @@ def test_a_missing_file_is_named(folder, name):
     fails(folder, str(Path(name)), "copy")
 
 
-def test_pickled_weights_are_not_read(folder):
+def test_a_file_with_the_ending_of_another_format(folder):
     (folder / UNET_WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
-    fails(folder, "convert diffusion_pytorch_model.bin")
+    assert "rename it to end in .safetensors" in fails(folder, "diffusion_pytorch_model.bin")
 
 
 def damaged(kind: str, good: bytes) -> bytes:

@@ -17,7 +17,8 @@ from small_pipeline import PIXELS, small_pipeline
 import sdlearn
 from sdlearn import commands
 from sdlearn.cli import build_parser, main
-from sdlearn.image import load_image, read_settings
+from sdlearn.image import load_image
+from sdlearn.metadata import read_settings
 
 PROMPT = "an orange cat"
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from sdlearn import image as images
+from sdlearn import metadata
 
 
 def picture(width=6, height=4, seed=0) -> Image.Image:
@@ -197,7 +198,7 @@ SETTINGS = {
 
 
 def test_parameters_are_written_as_other_tools_read_them():
-    lines = images.parameters_text(SETTINGS).split("\n")
+    lines = metadata.parameters_text(SETTINGS).split("\n")
     assert lines[:3] == ["an orange cat,", "on a castle: né 猫", "Negative prompt: blur"]
     assert (
         lines[3]
@@ -206,17 +207,17 @@ def test_parameters_are_written_as_other_tools_read_them():
     # The pattern with which readers take the last line apart; they want at least three matches.
     pairs = re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', lines[3])
     assert dict(pairs)["Seed"] == "7" and json.loads(dict(pairs)["Model"]) == "a, b" and len(pairs) == 7
-    assert images.parameters_text({"prompt": "x"}) == "x\nRNG: CPU"
-    assert "Denoising strength: 0.6" in images.parameters_text({"strength": 0.6})
+    assert metadata.parameters_text({"prompt": "x"}) == "x\nRNG: CPU"
+    assert "Denoising strength: 0.6" in metadata.parameters_text({"strength": 0.6})
 
 
 def test_save_png_keeps_pixels_and_settings(tmp_path):
     path = tmp_path / "new" / "cat.png"
     assert images.save_png(picture(), path, SETTINGS) == path
-    assert images.read_settings(path) == SETTINGS
+    assert metadata.read_settings(path) == SETTINGS
     with Image.open(path) as saved:
         assert saved.tobytes() == picture().tobytes()
-        assert saved.info["parameters"] == images.parameters_text(SETTINGS)
+        assert saved.info["parameters"] == metadata.parameters_text(SETTINGS)
     assert os.listdir(path.parent) == ["cat.png"]
 
 
@@ -256,9 +257,9 @@ def test_save_png_leaves_nothing_behind_when_it_fails(tmp_path):
 def test_read_settings_of_other_files(tmp_path):
     picture().save(tmp_path / "plain.png")
     with pytest.raises(ValueError, match="holds no settings"):
-        images.read_settings(tmp_path / "plain.png")
-    with pytest.raises(ValueError, match=r"cannot read settings from .*nothing\.png"):
-        images.read_settings(tmp_path / "nothing.png")
+        metadata.read_settings(tmp_path / "plain.png")
+    with pytest.raises(ValueError, match=r"there is no picture file .*nothing\.png"):
+        metadata.read_settings(tmp_path / "nothing.png")
 
 
 def test_unused_path_counts_on(tmp_path):

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import warnings
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import torch
 from PIL import Image
 
 from sdlearn import StableDiffusion
-from sdlearn.drawing import image_to_image, text_to_image
+from sdlearn.drawing import Wishes, image_to_image, repainting, text_to_image
+from sdlearn.image import to_tensor
+from sdlearn.plan import SAMPLERS
 from tests.small_pipeline import PIXELS, noise, small_pipeline
 
 QUICK = {"num_inference_steps": 4, "guidance_scale": 5.0}
@@ -245,12 +248,25 @@ def test_silent_where_nobody_watches(pipe, capsys, monkeypatch):
     assert "drawing" in terminal.getvalue() and "/4" in terminal.getvalue()
 
 
-@pytest.mark.parametrize("eager, request_", [("txt2img", text_to_image), ("img2img", image_to_image)])
+@pytest.mark.parametrize(
+    "eager, request_", [("txt2img", text_to_image), ("img2img", image_to_image), ("inpaint", repainting)]
+)
 def test_the_lazy_and_the_eager_form_have_the_same_defaults(eager, request_):
-    first = dict(inspect.signature(getattr(StableDiffusion, eager)).parameters)
-    second = dict(inspect.signature(request_).parameters)
-    del first["self"], first["record"], second["model"]
-    assert {name: p.default for name, p in first.items()} == {name: p.default for name, p in second.items()}
+    first = {n: p.default for n, p in inspect.signature(getattr(StableDiffusion, eager)).parameters.items()}
+    second = {n: p.default for n, p in inspect.signature(request_).parameters.items()}
+    second |= {field.name: field.default for field in fields(Wishes)}
+    for name in ("self", "record", "more"):
+        del first[name]
+    assert first == {name: second[name] for name in first}
+    assert set(second) - set(first) - {"model", "asked"} == {
+        "spacing",
+        "eta",
+        "guidance_rescale",
+        "guidance_interval",
+        "clip_skip",
+        "prompt_weights",
+        "long_prompts",
+    }
 
 
 def test_no_negative_prompt_is_an_empty_one(pipe):
@@ -265,3 +281,106 @@ def test_image_to_image_runs_a_step_however_many_there_are(pipe):
             pipe.model, picture(), "a cat", strength=0.001, num_inference_steps=1000, sampler=sampler
         )
         assert len(asked.plan.timesteps) == 1
+
+
+def half_mask(width=PIXELS, height=PIXELS):
+    """White on the right half: to paint."""
+    mask = Image.new("L", (width, height))
+    mask.paste(255, (width // 2, 0, width, height))
+    return mask
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("strength", [0.6, 1.0])
+def test_what_is_outside_the_mask_stays(pipe, sampler, strength):
+    """Its latents end as the picture's own, to the last digit but one; inside is painted."""
+    out = pipe.inpaint(picture(3), half_mask(), "a cat", strength, sampler=sampler, seed=2, **QUICK)
+    generator = torch.Generator().manual_seed(2)
+    known = pipe.encode_image(to_tensor(picture(3)), torch.randn(1, 4, 8, 8, generator=generator))
+    assert difference(out.latents[..., :4], known[..., :4]) <= 1e-5
+    assert difference(out.latents[..., 4:], known[..., 4:]) > 0.05
+    assert out.settings["strength"] == strength
+
+
+def test_the_original_pixels_can_be_put_back(pipe):
+    original = np.asarray(picture(3), dtype=float)
+    plain = np.asarray(pipe.inpaint(picture(3), half_mask(), "a cat", **QUICK).images[0], dtype=float)
+    out = pipe.inpaint(picture(3), half_mask(), "a cat", paste_original=True, **QUICK)
+    pasted = np.asarray(out.images[0], dtype=float)
+    assert np.abs(plain[:, :4] - original[:, :4]).max() > 3  # the autoencoder changed them
+    assert np.abs(pasted[:, :4] - original[:, :4]).max() <= 1
+    assert np.abs(pasted[:, -4:] - plain[:, -4:]).max() <= 1
+    steps = np.abs(np.diff(pasted.mean(axis=(0, 2))))
+    assert out.settings["paste_original"] and steps.max() < 60  # no seam
+
+
+def test_an_inpainting_model_is_shown_the_mask_and_the_rest(pipe):
+    """Nine channels: what is under the mask does not reach the U-Net, what is outside does."""
+    nine = small_pipeline(in_channels=9)
+    one = nine.inpaint(picture(3), half_mask(), "a cat", seed=1, **QUICK).latents
+    hidden, shown = picture(3).copy(), picture(3).copy()
+    hidden.paste((9, 200, 30), (PIXELS // 2, 0, PIXELS, PIXELS))
+    shown.paste((9, 200, 30), (0, 0, PIXELS // 2, PIXELS))
+    assert torch.equal(nine.inpaint(hidden, half_mask(), "a cat", seed=1, **QUICK).latents, one)
+    assert difference(nine.inpaint(shown, half_mask(), "a cat", seed=1, **QUICK).latents, one) > 1e-3
+    batch = nine.inpaint([picture(3), picture(4)], half_mask(), ["a cat", "a castle"], seed=1, **QUICK)
+    assert difference(batch.latents[:1], one) <= 1e-4
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "euler_a", "pndm", "dpmpp_2m", "unipc"])
+def test_a_run_goes_on_from_any_recorded_step(pipe, sampler):
+    whole = pipe.txt2img(["a cat", "a castle"], sampler=sampler, seed=5, **QUICK)
+    for step in (0, 1, 3):
+        again = pipe.resume(whole, step)
+        assert difference(again.latents, whole.latents) <= 1e-6
+        assert [s.i for s in again.steps] == [0, 1, 2, 3] and again.settings == whole.settings
+    other = pipe.resume(whole, 2, prompt=["a red castle", "a cat"], guidance_scale=9.0)
+    assert other.settings["prompt"] == ["a red castle", "a cat"] and other.settings["guidance_scale"] == 9.0
+    assert torch.equal(other.steps[1].x_next, whole.steps[1].x_next)
+    assert difference(other.latents, whole.latents) > 1e-3
+    painted = pipe.inpaint(picture(), half_mask(), "a cat", sampler=sampler, seed=5, **QUICK)
+    assert difference(pipe.resume(painted, 2).latents, painted.latents) <= 1e-6
+
+
+def test_an_interrupted_run_can_be_looked_at_and_resumed(pipe, monkeypatch):
+    whole = pipe.txt2img("a cat", seed=5, **QUICK)
+    predict, calls = pipe.predict, []
+
+    def stopped(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return predict(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pipe, "predict", stopped)
+        pipe.txt2img("a cat", seed=5, **QUICK)
+    left = pipe.interrupted
+    assert len(left.steps) == 2 and torch.equal(left.steps[1].x_next, whole.steps[1].x_next)
+    assert pipe.decode(left.latents)[0].size == (PIXELS, PIXELS)
+    assert difference(pipe.resume(left, 2).latents, whole.latents) <= 1e-6
+    assert torch.equal(pipe.txt2img("a cat", seed=5, **QUICK).latents, whole.latents)
+
+
+def test_guidance_only_between_two_noise_levels(pipe):
+    out = pipe.txt2img("a cat", guidance_interval=(0.5, 5.0), **QUICK)
+    guided = [step.pred.eps_uncond is not None for step in out.steps]
+    assert guided == [0.5 <= step.sigma <= 5.0 for step in out.steps] and len(set(guided)) == 2
+    everywhere = pipe.txt2img("a cat", guidance_interval=(0.0, 99.0), **QUICK)
+    assert torch.equal(everywhere.latents, pipe.txt2img("a cat", **QUICK).latents)
+
+
+def test_less_memory_same_picture(pipe):
+    """Networks on and off, guidance in two calls, pictures in tiles: here all on the CPU."""
+    plain = pipe.txt2img("a cat", seed=3, **QUICK)
+    saving = small_pipeline().save_memory()
+    out = saving.txt2img("a cat", seed=3, **QUICK)
+    assert difference(out.latents, plain.latents) <= 1e-5
+    assert np.abs(np.asarray(out.images[0], float) - np.asarray(plain.images[0], float)).max() <= 1
+
+
+def test_the_report_of_what_was_loaded(pipe, tmp_path):
+    folder = pipe.save_pretrained(tmp_path / "small")
+    report = str(StableDiffusion.from_pretrained(folder).checkpoint)
+    assert "Stable Diffusion 1, predicts epsilon, sampler of PNDMScheduler" in report
+    assert f"{sum(p.numel() for p in pipe.vae.parameters()):,} parameters" in report

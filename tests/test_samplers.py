@@ -10,7 +10,7 @@ import torch
 from sdlearn import samplers
 from sdlearn.config import ScheduleConfig
 from sdlearn.denoise import Denoiser
-from sdlearn.samplers import SAMPLERS, default_sampler, get_sampler, make_plan
+from sdlearn.plan import SAMPLERS, default_sampler, get_sampler, make_plan
 from sdlearn.schedule import Schedule
 from sdlearn.trace import Prediction
 
@@ -92,7 +92,7 @@ def test_eta_between_ddim_and_ddpm():
     s = eta * math.sqrt((1 - there) / (1 - here)) * math.sqrt(1 - here / there)
     x0 = (x - math.sqrt(1 - here) * eps) / math.sqrt(here)
     expected = math.sqrt(there) * x0 + math.sqrt(1 - there - s**2) * eps + s * fresh
-    (step,) = samplers.euler_ancestral(denoise, x / math.sqrt(here), sigmas, lambda: fresh, eta)
+    (step,) = samplers.euler_ancestral(denoise, x / math.sqrt(here), sigmas, lambda: fresh, eta=eta)
     torch.testing.assert_close(step.x_next * math.sqrt(there), expected, rtol=1e-10, atol=1e-10)
     (plain,) = samplers.euler(denoise, x, sigmas)
     (zero,) = samplers.euler_ancestral(denoise, x, sigmas, None, eta=0)
@@ -136,7 +136,7 @@ def test_fresh_noise_keeps_the_right_spread(eta):
     generator = torch.Generator().manual_seed(8)
     noise = lambda: torch.randn(20_000, generator=generator, dtype=torch.float64)  # noqa: E731
     sigmas = [*(10 * 0.001 ** (i / 600) for i in range(601)), 0.0]
-    *_, last = samplers.euler_ancestral(ideal, noise() * math.sqrt(10**2 + SPREAD**2), sigmas, noise, eta)
+    *_, last = samplers.euler_ancestral(ideal, noise() * math.sqrt(10**2 + SPREAD**2), sigmas, noise, eta=eta)
     assert float(last.x_next.std()) == pytest.approx(SPREAD, rel=0.02)
 
 
@@ -244,6 +244,10 @@ def test_karras_visits_between_the_timesteps_and_tells_whole_ones():
 def test_every_number_of_steps_gives_a_finite_picture(name, spacing, steps):
     """Also where diffusers reads past its table (leading) or divides by zero (DPM-Solver) at 1000 steps."""
     config = replace(ScheduleConfig(), timestep_spacing=spacing)
+    if name == "lcm" and steps > 50:
+        with pytest.raises(ValueError, match="lcm visits at most 50 timesteps, not 1000: take 1 to 8 steps"):
+            plan_and_denoise(name, steps, config=config)
+        return
     plan, denoise, _ = plan_and_denoise(name, steps, config=config)
     assert all(a >= b for a, b in pairwise(plan.sigmas)) and max(plan.timesteps) <= 999
     *_, last = SAMPLERS[name].run(denoise, draw(13), plan.sigmas, noises(2))
@@ -265,10 +269,47 @@ def test_settings_change_the_plan():
 
 
 def test_names():
-    assert list(SAMPLERS) == "ddpm ddim euler euler_a heun pndm dpmpp_2m dpmpp_2m_karras".split()
+    names = "ddpm ddim euler euler_a heun pndm lms dpmpp_2m dpmpp_2m_karras dpmpp_2m_sde unipc lcm"
+    assert list(SAMPLERS) == names.split()
+    assert default_sampler("DPMSolverMultistepScheduler", "sde-dpmsolver++") == "dpmpp_2m_sde"
     assert default_sampler("PNDMScheduler") == "pndm" and default_sampler("DDIMScheduler") == "ddim"
     assert default_sampler("DPMSolverMultistepScheduler") == "dpmpp_2m"
-    with pytest.raises(ValueError, match="'LMSDiscreteScheduler'.*PNDMScheduler"):
-        default_sampler("LMSDiscreteScheduler")
+    with pytest.raises(ValueError, match="'EDMEulerScheduler'.*PNDMScheduler"):
+        default_sampler("EDMEulerScheduler")
     with pytest.raises(ValueError, match="unknown sampler 'eular'; use one of ddpm, ddim"):
         get_sampler("eular")
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("taken", [1, 2, 5, 9])
+def test_a_resumed_run_takes_the_same_steps(name, taken):
+    """From any recorded step, with what the method remembers of the steps before."""
+    plan, denoise, _ = plan_and_denoise(name, 10)
+    whole = list(SAMPLERS[name].run(denoise, draw(13) * plan.start, plan.sigmas, noises(2)))
+    fresh = noises(2)
+    for _ in range(taken if SAMPLERS[name].stochastic else 0):
+        fresh()
+    done = whole[:taken]
+    rest = list(SAMPLERS[name].run(denoise, done[-1].x_next, plan.sigmas[taken:], fresh, done))
+    assert [step.i for step in rest] == list(range(taken, len(whole)))
+    for again, before in zip(rest, whole[taken:], strict=True):
+        assert again.sigma == before.sigma
+        assert torch.allclose(again.x_next, before.x_next, rtol=1e-6, atol=1e-6)
+
+
+def test_lms_weights_are_exact_for_polynomials():
+    """Up to the third degree an integral over the step is what four values of the polynomial give."""
+    known, sigma_next = [4.0, 5.5, 8.0, 11.0], 2.5
+    weights = samplers.lms_weights(known, sigma_next)
+    for degree in range(4):
+        exact = (sigma_next ** (degree + 1) - known[0] ** (degree + 1)) / (degree + 1)
+        assert sum(w * sigma**degree for w, sigma in zip(weights, known, strict=True)) == pytest.approx(exact)
+
+
+def test_a_spacing_that_the_sampler_does_not_know():
+    with pytest.raises(
+        ValueError, match="spacing 'karras' is not for ddim.*it is for euler, heun, lms, dpmpp_2m"
+    ):
+        make_plan(get_sampler("ddim"), Schedule(), 10, "karras", "ddim")
+    with pytest.raises(ValueError, match="spacing 'cosine' is unknown; use one of leading, trailing"):
+        make_plan(get_sampler("euler"), Schedule(), 10, "cosine")

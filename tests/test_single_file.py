@@ -1,5 +1,7 @@
 """Single files: what we write, we and diffusers read; what a training left in them is told."""
 
+import gzip
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,7 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sdlearn import StableDiffusion
-from sdlearn.checkpoint import CheckpointError, Parts, load_single_file, save_folder, write_single_file
+from sdlearn.checkpoint import (
+    CheckpointError,
+    Parts,
+    load_checkpoint,
+    open_single_file,
+    open_vae,
+    save_folder,
+    write_single_file,
+)
 from sdlearn.clip import CLIPTextModel
 from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
 from sdlearn.tokenizer import Tokenizer
@@ -75,12 +85,14 @@ def test_a_written_file_is_read_as_it_was(tmp_path, tokenizer, family):
     path = write_single_file(parts, tmp_path / "model.safetensors", torch.float32)
     if family == "SD 2":
         path = with_a_layer_more(path)
-    read, report = load_single_file(path, tokenizer, "epsilon")
+    opened = open_single_file(path, "epsilon")
+    read = opened.load(tokenizer)
     for part in ("unet", "vae", "text_encoder"):
         assert equal(getattr(read, part), getattr(parts, part)), part
         assert getattr(read, part).config == getattr(parts, part).config
-    assert report.family == family
-    assert sum(report.used.values()) + sum(report.ignored.values()) == len(load_file(path))
+    assert opened.family == family.replace("SD", "Stable Diffusion")
+    used = {place.name for part in opened.parts.values() for place in part.table.values()}
+    assert len(used) + sum(opened.ignored.values()) == len(load_file(path))
 
 
 @pytest.mark.parametrize("family", ["SD 1", "SD 2"])
@@ -111,11 +123,13 @@ def test_what_a_training_left_is_ignored_and_counted(tmp_path, tokenizer):
     file |= {"betas": torch.zeros(2), "first_stage_model.loss.logvar": torch.zeros(1)}
     file["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(16)
     save_file(file, tmp_path / "left.safetensors")
-    read, report = load_single_file(tmp_path / "left.safetensors", tokenizer)
-    assert equal(read.unet, parts.unet)
-    assert report.ignored["averaged weights: the plain ones are used"] == 3
-    assert sum(report.ignored.values()) == 6
-    assert "SD 1, predicts epsilon; tensors: unet" in str(report)
+    opened = open_single_file(tmp_path / "left.safetensors")
+    assert equal(opened.load(tokenizer).unet, parts.unet)
+    assert opened.ignored["averaged weights: the plain ones are used"] == 3
+    assert sum(opened.ignored.values()) == 6
+    report = str(opened)
+    assert "Stable Diffusion 1, predicts epsilon" in report and "3 tensors: averaged weights" in report
+    assert f"{sum(p.numel() for p in parts.unet.parameters()):,} parameters" in report
 
 
 def test_ckpt_files_without_code_are_read_also_without_the_text_prefix(tmp_path, tokenizer):
@@ -123,7 +137,7 @@ def test_ckpt_files_without_code_are_read_also_without_the_text_prefix(tmp_path,
     file = load_file(write_single_file(parts, tmp_path / "model.safetensors", torch.float32))
     bare = {name.replace("transformer.text_model.", "transformer."): t for name, t in file.items()}
     torch.save({"state_dict": bare, "global_step": 7}, tmp_path / "model.ckpt")
-    read, _ = load_single_file(tmp_path / "model.ckpt", tokenizer)
+    read = open_single_file(tmp_path / "model.ckpt").load(tokenizer)
     assert all(equal(getattr(read, part), getattr(parts, part)) for part in ("unet", "vae", "text_encoder"))
 
 
@@ -136,7 +150,7 @@ def test_code_in_a_ckpt_never_runs(tmp_path, tokenizer, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {"x": Canary()}}, tmp_path / "model.ckpt")
     with pytest.raises(CheckpointError, match="sdlearn runs no code from a file"):
-        load_single_file(tmp_path / "model.ckpt", tokenizer)
+        open_single_file(tmp_path / "model.ckpt")
     assert not (tmp_path / "canary.txt").exists()
 
 
@@ -144,24 +158,24 @@ def test_what_is_no_stable_diffusion_1_or_2(tmp_path, tokenizer):
     parts = small_parts("SD 2", tokenizer)
     path = write_single_file(parts, tmp_path / "model.safetensors", torch.float32)
     with pytest.raises(CheckpointError, match="does not say what its U-Net predicts"):
-        load_single_file(path, tokenizer)
+        open_single_file(path)
     with pytest.raises(CheckpointError, match="it exists; give another name"):
         write_single_file(parts, path)
     file = load_file(path)
     save_file({**file, "conditioner.embedders.1.x": torch.zeros(1)}, tmp_path / "xl.safetensors")
-    with pytest.raises(CheckpointError, match="'conditioner.embedders.1.x', which belongs to no"):
-        load_single_file(tmp_path / "xl.safetensors", tokenizer, "epsilon")
+    with pytest.raises(CheckpointError, match="is of Stable Diffusion XL"):
+        open_single_file(tmp_path / "xl.safetensors", "epsilon")
     save_file(
         {name: t for name, t in file.items() if "first_stage" not in name}, tmp_path / "half.safetensors"
     )
     with pytest.raises(CheckpointError, match="holds no autoencoder"):
-        load_single_file(tmp_path / "half.safetensors", tokenizer, "epsilon")
+        open_single_file(tmp_path / "half.safetensors", "epsilon")
     save_file(
         {name: t for name, t in file.items() if "time_embed.0.bias" not in name},
         tmp_path / "less.safetensors",
     )
     with pytest.raises(CheckpointError, match="1 missing: time_embedding.linear_1.bias"):
-        load_single_file(tmp_path / "less.safetensors", tokenizer, "epsilon")
+        open_single_file(tmp_path / "less.safetensors", "epsilon")
 
 
 @pytest.mark.parametrize("family", ["SD 1", "SD 2"])
@@ -191,9 +205,131 @@ def test_a_pipeline_from_a_file_draws_what_the_folder_draws(tmp_path, tokenizer,
 
 def test_a_file_needs_a_vocabulary(tmp_path, tokenizer):
     path = write_single_file(small_parts("SD 1", tokenizer), tmp_path / "model.safetensors", torch.float32)
-    with pytest.raises(CheckpointError, match="holds no vocabulary"):
+    with pytest.raises(CheckpointError, match="holds no vocabulary, and none is beside it"):
         StableDiffusion.from_pretrained(path)
     merges = train_bpe(["a cat"], 3)
     Tokenizer(vocabulary(merges), merges, max_length=16).save(tmp_path / "tokenizer")
     with pytest.raises(CheckpointError, match="the given vocabulary has"):
         StableDiffusion.from_pretrained(path)
+
+
+def test_an_autoencoder_alone_under_all_its_names(tmp_path, tokenizer):
+    parts = small_parts("SD 1", tokenizer)
+    whole = load_file(write_single_file(parts, tmp_path / "model.safetensors", torch.float32))
+    alone = {name: t for name, t in whole.items() if name.startswith("first_stage_model.")}
+    bare = {name.removeprefix("first_stage_model."): t for name, t in alone.items()}
+    save_file(alone, tmp_path / "prefixed.safetensors")
+    save_file(bare, tmp_path / "bare.safetensors")
+    torch.save({"state_dict": bare}, tmp_path / "bare.pt")
+    folder = save_folder(parts, tmp_path / "folder", torch.float32) / "vae"
+    for place in ("model.safetensors", "prefixed.safetensors", "bare.safetensors", "bare.pt"):
+        assert equal(open_vae(tmp_path / place).load(), parts.vae), place
+    assert equal(open_vae(folder).load(), parts.vae)
+    with pytest.raises(CheckpointError, match="give the folder that holds it"):
+        open_vae(folder / "diffusion_pytorch_model.safetensors")
+    other = replace(parts, vae=randomise(AutoencoderKL(parts.vae.config), 99))
+    other_folder = save_folder(other, tmp_path / "other", torch.float32)
+    pipe = StableDiffusion.from_pretrained(other_folder, vae=tmp_path / "bare.safetensors")
+    assert equal(pipe.vae, parts.vae.to(memory_format=torch.channels_last))
+
+
+def test_the_vocabulary_is_found_in_a_package_and_in_the_hub_cache(tmp_path, monkeypatch):
+    """Merges packed as in open_clip, and in a folder as the hub has them; none of the packages is imported."""
+    from sdlearn.checkpoint.vocabulary import CLIP_MERGES, tokenizer_for
+
+    words = [f"w{k}" for k in range(100)]
+    merges = train_bpe(words, 40)
+    monkeypatch.setattr("sdlearn.checkpoint.vocabulary.CLIP_MERGES", len(merges))
+    size = len(vocabulary(merges))
+    assert CLIP_MERGES == 48894
+    cache = tmp_path / "hub" / "models--openai--clip" / "snapshots" / "abc"
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    file = tmp_path / "model.safetensors"
+    with pytest.raises(CheckpointError, match="pass tokenizer=FOLDER"):
+        tokenizer_for(file, None, size, True)
+    Tokenizer(vocabulary(merges), merges).save(cache)
+    found = tokenizer_for(file, None, size, pad_with_end=False)
+    assert found.merges == merges and found.pad_token_id == 0
+    package = tmp_path / "site" / "open_clip"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('a package is looked for, never imported')")
+    text = "\n".join(["headline", *(" ".join(pair) for pair in merges), "one more", ""])
+    (package / "bpe_simple_vocab_16e6.txt.gz").write_bytes(gzip.compress(text.encode()))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "nothing"))
+    found = tokenizer_for(file, None, size, pad_with_end=True)
+    assert found.vocab == vocabulary(merges) and found.pad_token_id == found.eos_token_id
+
+
+def test_the_same_model_from_every_layout(tmp_path, tokenizer):
+    """fp16 variant, shards with an index, .bin: one model, the same numbers."""
+    parts = small_parts("SD 1", tokenizer)
+    folder = save_folder(parts, tmp_path / "model", torch.float32)
+    unet = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(unet)
+    names = sorted(tensors)
+    shards = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for shard, own in shards.items():
+        save_file({name: tensors[name] for name in own}, folder / "unet" / shard)
+    table = {name: shard for shard, own in shards.items() for name in own}
+    index = unet.with_name(f"{unet.name}.index.json")
+    index.write_text(json.dumps({"weight_map": table}))
+    unet.unlink()
+    vae = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(vae), vae.with_suffix(".bin"))
+    vae.unlink()
+    text = folder / "text_encoder" / "model.safetensors"
+    torch.save(load_file(text), text.with_name("pytorch_model.bin"))
+    save_file(
+        {name: t.half() for name, t in load_file(text).items()}, text.with_name("model.fp16.safetensors")
+    )
+    text.unlink()
+    read, _ = load_checkpoint(folder)
+    assert equal(read.unet, parts.unet) and equal(read.vae, parts.vae)
+    half = {name: t.half().float() for name, t in parts.text_encoder.state_dict().items()}
+    assert all(torch.equal(read.text_encoder.state_dict()[name], half[name]) for name in half)
+    (folder / "unet" / "b.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="b.safetensors is missing, one of 2 files"):
+        load_checkpoint(folder)
+    index.write_text(json.dumps({"weight_map": {"x": "../../secret.safetensors"}}))
+    with pytest.raises(CheckpointError, match="which is not beside it"):
+        load_checkpoint(folder)
+    with pytest.raises(CheckpointError, match="model.non_ema.safetensors is missing"):
+        load_checkpoint(save_folder(parts, tmp_path / "plain"), variant="non_ema")
+
+
+def test_hub_names_offline_give_one_clear_error(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        CheckpointError, match="'owner/name' is no folder or file here, it is not in the cache"
+    ):
+        StableDiffusion.from_pretrained("owner/name")
+    with pytest.raises(CheckpointError, match="does not exist: give a folder"):
+        StableDiffusion.from_pretrained("owner/name/more")
+
+
+def test_of_a_model_on_the_hub_only_what_is_read_is_downloaded():
+    from sdlearn.checkpoint.hub import is_hub_id, needed_files
+
+    files = [
+        "model_index.json",
+        "v1-5-pruned.ckpt",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.bin",
+        "unet/diffusion_pytorch_model.bin",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.bin",
+        "text_encoder/config.json",
+        "text_encoder/model.fp16.safetensors",
+        "tokenizer/vocab.json",
+        "scheduler/scheduler_config.json",
+    ]
+    plain = needed_files(files)
+    assert [name for name in files if name not in plain] == [files[1], *files[4:7]]
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in needed_files(files, "fp16")
+    assert is_hub_id("stable-diffusion-v1-5/stable-diffusion-v1-5")
+    assert not any(map(is_hub_id, ["scenes", "../x", "a/b/c", "/root/x", "a/..", "C:/x y"]))

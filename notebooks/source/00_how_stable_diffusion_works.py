@@ -56,7 +56,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from sdlearn.image import to_tensor
-from sdlearn.samplers import get_sampler, make_plan
+from sdlearn.plan import get_sampler, make_plan
 from sdlearn.scenes import (
     BACKGROUNDS,
     COLOURS,

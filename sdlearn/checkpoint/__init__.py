@@ -1,16 +1,22 @@
 """Checkpoints: weights and settings of a whole Stable Diffusion, read strictly, written for all."""
 
 from sdlearn.checkpoint.errors import CheckpointError
-from sdlearn.checkpoint.folder import Parts, load_folder
+from sdlearn.checkpoint.folder import load_folder, open_folder
+from sdlearn.checkpoint.opening import load_checkpoint, open_checkpoint
+from sdlearn.checkpoint.parts import Checkpoint, Parts
 from sdlearn.checkpoint.saving import save_folder
-from sdlearn.checkpoint.single_file import load_single_file, tokenizer_for, write_single_file
+from sdlearn.checkpoint.single_file import open_single_file, open_vae, write_single_file
 
 __all__ = [
+    "Checkpoint",
     "CheckpointError",
     "Parts",
+    "load_checkpoint",
     "load_folder",
-    "load_single_file",
+    "open_checkpoint",
+    "open_folder",
+    "open_single_file",
+    "open_vae",
     "save_folder",
-    "tokenizer_for",
     "write_single_file",
 ]

@@ -6,23 +6,27 @@
     tokenizer/          vocab.json, merges.txt, special_tokens_map.json, tokenizer_config.json
     scheduler/          scheduler_config.json
 
-What is written here, ``diffusers.StableDiffusionPipeline.from_pretrained`` opens as it is.
+Weights may also be in half precision (``….fp16.safetensors``), without averaging (``….non_ema.…``), in several files
+with an index, or in PyTorch's older ``….bin``. What is written here, ``diffusers`` opens as it is.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sdlearn.checkpoint import names
 from sdlearn.checkpoint.errors import CheckpointError, brief
-from sdlearn.checkpoint.tensors import build, read_tensors
+from sdlearn.checkpoint.files import open_weights
+from sdlearn.checkpoint.parts import Checkpoint, Part, Parts
+from sdlearn.checkpoint.tensors import Place
 from sdlearn.clip import CLIPTextModel
 from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
 from sdlearn.schedule import Schedule
@@ -30,37 +34,38 @@ from sdlearn.tokenizer import Tokenizer
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
 
+LONGEST_JSON = 2**24  # bytes
 COPY_AGAIN = "download or copy it again"
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A whole Stable Diffusion: three networks, the tokenizer, and the settings of the noise schedule."""
-
-    unet: UNet
-    vae: AutoencoderKL
-    text_encoder: CLIPTextModel
-    tokenizer: Tokenizer
-    schedule_config: ScheduleConfig
+VARIANTS = ("", "fp16", "non_ema")  # looked for in this order
 
 
 @dataclass(frozen=True)
 class NetworkFiles:
-    """How one network lies in its folder: its classes, its weight file, and the names in that file."""
+    """How one network lies in its folder: its classes, its weight files, and the names in them."""
 
     network: type[nn.Module]
     config: type
-    weights: str
-    read_names: Callable[[dict[str, Tensor]], dict[str, Tensor]]
-    write_names: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+    weights: str  # the weight file's name, without its ending
+    old_weights: str  # the same for PyTorch's .bin
+    our_name: Callable[[str], str] = str
+    file_name: Callable[[str], str] = str
+    unused: tuple[tuple[str, str], ...] = ()  # our name -> why it is of no use
 
 
 NETWORKS = {
-    "unet": NetworkFiles(UNet, UNetConfig, "diffusion_pytorch_model", dict),
-    "vae": NetworkFiles(AutoencoderKL, VAEConfig, "diffusion_pytorch_model", names.from_old_vae),
+    "unet": NetworkFiles(UNet, UNetConfig, "diffusion_pytorch_model", "diffusion_pytorch_model"),
+    "vae": NetworkFiles(
+        AutoencoderKL, VAEConfig, "diffusion_pytorch_model", "diffusion_pytorch_model", names.vae_name
+    ),
     "text_encoder": NetworkFiles(
-        CLIPTextModel, CLIPTextConfig, "model", names.from_text_encoder, names.to_text_encoder
+        CLIPTextModel,
+        CLIPTextConfig,
+        "model",
+        "pytorch_model",
+        names.text_name,
+        names.text_file_name,
+        tuple(names.TEXT_UNUSED.items()),
     ),
 }
 
@@ -112,7 +117,11 @@ FIXED = {
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file."""
     try:
+        if path.stat().st_size > LONGEST_JSON:
+            raise CheckpointError(f"{path} is too long for settings: {COPY_AGAIN}.")
         data = json.loads(path.read_text(encoding="utf-8"))
+    except CheckpointError:
+        raise
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing, the checkpoint is not complete: {COPY_AGAIN}.") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -124,7 +133,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _read_config(folder: Path, part: str, config: type, file: str = "config.json") -> Any:
     """The settings of one part; raises CheckpointError on settings that would be silently wrong here."""
-    path = folder / part / file
+    path = folder / file
     data = read_json(path)
     for name, allowed in FIXED[part].items():
         if data.get(name) not in (None, allowed):
@@ -156,19 +165,57 @@ def _check_together(configs: dict[str, Any], tokenizer: Tokenizer, folder: Path)
         raise CheckpointError(f"{folder} holds parts of different models: {problem}. Take all from one.")
 
 
-def _weights_file(folder: Path, stem: str) -> Path:
-    """The weight file: ``stem``.safetensors, or the half-precision variant if that is all there is."""
-    for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
-        if (folder / name).exists():
-            return folder / name
-    others = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".ckpt", ".msgpack"))
-    remedy = f"convert {others[0]}, sdlearn reads safetensors only" if others else COPY_AGAIN
-    raise CheckpointError(f"{folder / stem}.safetensors is missing: {remedy}.")
+def find_weights(folder: Path, name: str, old_name: str, variant: str | None = None) -> list[Path]:
+    """The weight file of a part, or its shards. safetensors before .bin; without ``variant`` the plain ones first."""
+    for stem, ending in ((name, ".safetensors"), (old_name, ".bin")):
+        for kind in VARIANTS if variant is None else (variant,):
+            dotted = f".{kind}" if kind else ""
+            whole = folder / f"{stem}{dotted}{ending}"
+            if whole.exists():
+                return [whole]
+            for index in (f"{stem}{ending}.index{dotted}.json", f"{stem}{dotted}{ending}.index.json"):
+                if (folder / index).exists():
+                    return _shards(folder / index)
+    wanted = f"{name}.{variant}.safetensors" if variant else f"{name}.safetensors"
+    there = sorted(
+        path.name for path in folder.glob("*") if path.suffix in (".safetensors", ".bin", ".msgpack")
+    )
+    remedy = f"there is {', '.join(there[:3])}" if there else COPY_AGAIN
+    raise CheckpointError(f"{folder / wanted} is missing: {remedy}.")
 
 
-def load_folder(folder: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Parts:
-    """Read a checkpoint folder. Raises CheckpointError naming file, cause and remedy; nothing is guessed."""
-    folder = Path(folder)
+def _shards(index: Path) -> list[Path]:
+    """The files that an index names, which must lie beside it."""
+    table = read_json(index).get("weight_map")
+    if not isinstance(table, dict) or not table or not all(isinstance(name, str) for name in table.values()):
+        raise CheckpointError(f"{index} names no files: {COPY_AGAIN}.")
+    shards = sorted(set(table.values()))
+    for name in shards:
+        if Path(name).name != name or "\\" in name:
+            raise CheckpointError(f"{index} names {name!r}, which is not beside it: {COPY_AGAIN}.")
+        if not (index.parent / name).is_file():
+            raise CheckpointError(
+                f"{index.parent / name} is missing, one of {len(shards)} files: {COPY_AGAIN}."
+            )
+    return [index.parent / name for name in shards]
+
+
+def open_part(folder: Path, part: str, variant: str | None = None) -> Part:
+    """One network, from its own folder: settings and names, no numbers yet. Raises CheckpointError."""
+    return _part(folder, part, _read_config(folder, part, NETWORKS[part].config), variant)
+
+
+def _part(folder: Path, part: str, config: Any, variant: str | None) -> Part:
+    files, unused = NETWORKS[part], dict(NETWORKS[part].unused)
+    weights = open_weights(find_weights(folder, files.weights, files.old_weights, variant))
+    ours = {files.our_name(name): Place(name) for name in weights.tensors}
+    ignored = Counter(unused[name] for name in ours if name in unused)
+    table = {name: place for name, place in ours.items() if name not in unused}
+    return Part(files.network, config, weights, table, dict(ignored))
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise CheckpointError for what is no checkpoint folder, or that of another kind of model."""
     if not folder.is_dir():
         kind = "is a file, not a checkpoint folder" if folder.exists() else "does not exist"
         raise CheckpointError(f"{folder} {kind}: give the folder that holds model_index.json.")
@@ -188,9 +235,15 @@ def load_folder(folder: str | Path, dtype: torch.dtype = torch.float32, device: 
         raise CheckpointError(
             f"{folder / 'model_index.json'} is of a {pipeline}: sdlearn knows {', '.join(PIPELINES)}."
         )
+
+
+def open_folder(folder: str | Path, variant: str | None = None) -> Checkpoint:
+    """A checkpoint folder, read but for its numbers. Raises CheckpointError naming file, cause and remedy."""
+    folder = Path(folder)
+    _check_folder(folder)
     # All settings first: they are small, and most mistakes show there.
-    configs = {part: _read_config(folder, part, files.config) for part, files in NETWORKS.items()}
-    schedule_config = _read_config(folder, "scheduler", ScheduleConfig, "scheduler_config.json")
+    configs = {part: _read_config(folder / part, part, files.config) for part, files in NETWORKS.items()}
+    schedule_config = _read_config(folder / "scheduler", "scheduler", ScheduleConfig, "scheduler_config.json")
     try:
         Schedule(schedule_config)
     except (TypeError, ValueError) as error:
@@ -200,9 +253,13 @@ def load_folder(folder: str | Path, dtype: torch.dtype = torch.float32, device: 
     except ValueError as error:
         raise CheckpointError(f"{error} Remedy: {COPY_AGAIN}.") from error
     _check_together(configs, tokenizer, folder)
-    networks = {}
-    for part, files in NETWORKS.items():
-        path = _weights_file(folder / part, files.weights)
-        tensors = files.read_names(read_tensors(path))
-        networks[part] = build(files.network, configs[part], tensors, path, dtype, device)
-    return Parts(**networks, tokenizer=tokenizer, schedule_config=schedule_config)
+    parts = {part: _part(folder / part, part, config, variant) for part, config in configs.items()}
+    for part in parts.values():
+        part.check()
+    return Checkpoint(folder, parts, schedule_config, tokenizer)
+
+
+def load_folder(folder: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Parts:
+    """Read a checkpoint folder. Raises CheckpointError naming file, cause and remedy; nothing is guessed."""
+    opened = open_folder(folder)
+    return opened.load(opened.tokenizer, dtype, device)

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from sdlearn.checkpoint.errors import CheckpointError, brief
-from sdlearn.checkpoint.folder import NETWORKS, Parts
+from sdlearn.checkpoint.folder import NETWORKS
+from sdlearn.checkpoint.parts import Parts
 from sdlearn.checkpoint.tensors import write_tensors
 
 INDEX = "model_index.json"
@@ -69,7 +70,7 @@ def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
         # transformers opens a network in the type that its file names, diffusers in float32: let them agree.
         kind = {"dtype": "float32"} if part == "text_encoder" else {"_diffusers_version": DIFFUSERS_VERSION}
         _write_json(folder / part / "config.json", network.config.to_json() | kind)
-        tensors = files.write_names(network.state_dict())
+        tensors = {files.file_name(name): tensor for name, tensor in network.state_dict().items()}
         write_tensors(tensors, folder / part / f"{files.weights}.safetensors", dtype)
     parts.tokenizer.save(folder / "tokenizer")
     (folder / "scheduler").mkdir()

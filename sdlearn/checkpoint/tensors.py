@@ -1,97 +1,35 @@
-"""Weights: read a safetensors file with every check, and fill a network with it, strictly.
-
-The format: 8 bytes with the length of a JSON header; the header (name -> type, shape, place); the numbers.
-"""
+"""Tensors into networks, strictly: every one is there, none is left over, all fit and all are numbers."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sdlearn.checkpoint.errors import CheckpointError, brief
-
-DOWNLOAD_AGAIN = "download or copy the file again"
-# What the first bytes of a file say when it is something else.
-MISTAKEN = {
-    b"version https://git-lfs": "is a git-lfs pointer, not the weights: run `git lfs pull`, or download it",
-    b"<": f"is a web page, perhaps an error page of a download: {DOWNLOAD_AGAIN}",
-    b"PK\x03\x04": "is a PyTorch file (pickle), not safetensors: convert it",
-    b"\x80": "is a PyTorch file (pickle), not safetensors: convert it",
-}
+from sdlearn.checkpoint.files import Weights, open_weights
 
 
-def _unique(pairs: list[tuple]) -> dict:
-    names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"the name {twice!r} appears twice")
-    return dict(pairs)
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor of ours stands in a file: under which name, and in which third of it, if three are in one."""
 
+    name: str
+    third: int | None = None
 
-def check_file(path: Path) -> None:
-    """Raise CheckpointError unless ``path`` is a whole safetensors file; reads the header only."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(64)
-            length = int.from_bytes(start[:8], "little")
-            header = (start[8:] + file.read(max(length - 56, 0)))[:length] if 8 + length <= size else b""
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}.") from error
-    if size == 0:
-        raise CheckpointError(f"{path} is empty: {DOWNLOAD_AGAIN}.")
-    for beginning, meaning in MISTAKEN.items():
-        # A true file may begin with any of these bytes, but then its header follows.
-        if start.lstrip().startswith(beginning) and not header.startswith(b"{"):
-            raise CheckpointError(f"{path} {meaning}.")
-    if size < 8 or not header:
-        raise CheckpointError(f"{path} is not a whole safetensors file ({size} bytes): {DOWNLOAD_AGAIN}.")
-    try:
-        entries = json.loads(header, object_pairs_hook=_unique)
-        expected = 8 + length + max((entry["data_offsets"][1] for entry in _tensors_in(entries)), default=0)
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-        raise CheckpointError(f"{path} has a damaged header ({brief(error)}): {DOWNLOAD_AGAIN}.") from error
-    if size != expected:
-        state = "is cut short" if size < expected else "has bytes at its end that belong to nothing"
-        raise CheckpointError(f"{path} {state} ({size} bytes, its header says {expected}): {DOWNLOAD_AGAIN}.")
-
-
-def _tensors_in(entries: dict) -> Iterable[dict]:
-    return (entry for name, entry in entries.items() if name != "__metadata__")
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file. CheckpointError when it is damaged or a number is not finite."""
-    check_file(path)
-    try:
-        tensors = load_file(path)
-    except (
-        Exception
-    ) as error:  # the library's own error type, and OSError, ValueError, KeyError on odd headers
-        raise CheckpointError(
-            f"{path} cannot be read as safetensors ({brief(error)}): {DOWNLOAD_AGAIN}."
-        ) from error
-    broken = not_finite(tensors)
-    if broken:
-        raise CheckpointError(
-            f"{path} holds NaN or infinite numbers in {_some(broken)}: its training or conversion failed; "
-            "take another copy."
-        )
-    return tensors
-
-
-def not_finite(tensors: dict[str, Tensor]) -> list[str]:
-    """The names of the tensors that hold NaN or an infinite number."""
-    filled = {name: t for name, t in tensors.items() if t.is_floating_point() and t.numel()}
-    return [name for name, tensor in filled.items() if not all(map(torch.isfinite, tensor.aminmax()))]
+    def cut(self, tensor: Tensor, shape: torch.Size) -> Tensor:
+        """Our tensor out of theirs. 1 x 1 convolutions become matrices where our network has a matrix, and back."""
+        if self.third is not None and tensor.ndim:
+            tensor = tensor.tensor_split(3)[self.third]
+        same = tensor.shape[:2] == shape[:2] and tensor.numel() == shape.numel()
+        return tensor.reshape(shape) if same else tensor
 
 
 class NoInitialisation(TorchFunctionMode):
@@ -107,39 +45,34 @@ class NoInitialisation(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def build(
-    make: Callable[[Any], nn.Module],
-    config: Any,
-    tensors: dict[str, Tensor],
-    source: object,
-    dtype: torch.dtype,
-    device: str,
-) -> nn.Module:
-    """The network ``make(config)`` with these weights, in evaluation mode. CheckpointError unless all fits.
-
-    It is made on the "meta" device, where tensors have shapes but no numbers.
-    """
+def outline(make: Callable[[Any], nn.Module], config: Any, source: object) -> nn.Module:
+    """The network on the "meta" device, where tensors have shapes but no numbers. Raises CheckpointError."""
     try:
         with torch.device("meta"), NoInitialisation():
-            network = make(config)
+            return make(config)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
         raise CheckpointError(
             f"{source}: no network can be made from its config ({brief(error)})."
         ) from error
-    wanted = network.state_dict()
-    missing = [name for name in wanted if name not in tensors]
-    unexpected = [name for name in tensors if name not in wanted]
-    shapes = [
-        f"{name} {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in tensors and tensors[name].shape != wanted[name].shape
-    ]
-    whole = [name for name in wanted if name in tensors and not tensors[name].is_floating_point()]
+
+
+def check_fit(
+    wanted: dict[str, Tensor], tensors: dict[str, Tensor], table: dict[str, Place], source: object
+) -> None:
+    """Raise CheckpointError unless ``table`` names exactly the ``wanted`` tensors, in their shapes."""
+    both = [name for name in wanted if name in table]
+    shapes = {
+        name: tuple(table[name].cut(tensors[table[name].name], wanted[name].shape).shape) for name in both
+    }
     problems = {
-        "missing": missing,
-        "unexpected": unexpected,
-        "of another shape": shapes,
-        "of integers": whole,
+        "missing": [name for name in wanted if name not in table],
+        "unexpected": [name for name in table if name not in wanted],
+        "of another shape": [
+            f"{name} {shapes[name]} instead of {tuple(wanted[name].shape)}"
+            for name in both
+            if shapes[name] != tuple(wanted[name].shape)
+        ],
+        "of integers": [name for name in both if not tensors[table[name].name].is_floating_point()],
     }
     found = "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names)
     if found:
@@ -147,19 +80,65 @@ def build(
             f"{source} does not fit the network that its config describes: {found}. "
             "Take weights and config from the same checkpoint."
         )
-    converted = {name: tensor.to(device=device, dtype=dtype) for name, tensor in tensors.items()}
-    network.load_state_dict(converted, strict=True, assign=True)
+
+
+def fill(
+    network: nn.Module, weights: Weights, table: dict[str, Place], dtype: torch.dtype, device: str
+) -> nn.Module:
+    """Give an outlined network its numbers, one tensor at a time, in evaluation mode. Raises CheckpointError."""
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    ours_by_name: dict[str, list[str]] = {}
+    for ours, place in table.items():
+        ours_by_name.setdefault(place.name, []).append(ours)
+    filled = {}
+    for name, tensor in weights.read(ours_by_name):
+        if not is_finite(tensor):
+            raise CheckpointError(
+                f"{weights.places[name]} holds NaN or infinite numbers in {name}: its training or conversion failed; "
+                "take another copy."
+            )
+        for ours in ours_by_name[name]:
+            cut = table[ours].cut(tensor, shapes[ours])
+            filled[ours] = cut.to(device=device, dtype=dtype, copy=True)
+            if dtype != tensor.dtype and not is_finite(filled[ours]):
+                raise CheckpointError(
+                    f"{weights.places[name]} holds numbers in {name} that are too large for {dtype}: "
+                    "load in torch.float32 or torch.bfloat16."
+                )
+    network.load_state_dict(filled, strict=True, assign=True)
     empty = [name for name, t in chain(network.named_parameters(), network.named_buffers()) if t.is_meta]
     if empty:
-        raise CheckpointError(f"{source}: no weights for {_some(empty)}.")
+        raise CheckpointError(f"{weights.files[0]}: no weights for {_some(empty)}.")
     return network.eval()
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """False if any number is NaN or infinite."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    if tensor.element_size() == 1:  # eight-bit floats know no minimum
+        tensor = tensor.float()
+    return all(map(torch.isfinite, tensor.aminmax()))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of one file, copied into memory. CheckpointError when it is damaged or a number is not finite."""
+    weights = open_weights([path])
+    tensors = {name: tensor.clone() for name, tensor in weights.read(weights.tensors)}
+    broken = [name for name, tensor in tensors.items() if not is_finite(tensor)]
+    if broken:
+        raise CheckpointError(
+            f"{path} holds NaN or infinite numbers in {_some(broken)}: its training or conversion failed; "
+            "take another copy."
+        )
+    return tensors
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     """Write tensors in ``dtype``. Raises CheckpointError when a number is NaN, or too large for ``dtype``."""
-    broken = not_finite(tensors)
+    broken = [name for name, tensor in tensors.items() if not is_finite(tensor)]
     converted = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
-    too_large = not_finite(converted)
+    too_large = [name for name, tensor in converted.items() if not is_finite(tensor)]
     if broken or too_large:
         cause = (
             "are NaN or infinite" if broken else f"are too large for {dtype}: save with dtype=torch.float32"

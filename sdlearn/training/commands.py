@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from sdlearn.checkpoint import Parts, save_folder
-from sdlearn.checkpoint.folder import NETWORKS, read_json
-from sdlearn.checkpoint.tensors import build, read_tensors, write_tensors
+from sdlearn.checkpoint.files import open_weights
+from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json
+from sdlearn.checkpoint.parts import Part
+from sdlearn.checkpoint.tensors import Place, read_tensors, write_tensors
 from sdlearn.clip import CLIPVisionModel
 from sdlearn.config import CLIPVisionConfig, ScheduleConfig
 from sdlearn.tokenizer import Tokenizer
@@ -178,14 +180,17 @@ def save_clip(trained: TrainedCLIP, model: Path) -> None:
 def load_clip(model: Path) -> TrainedCLIP:
     """What :func:`save_clip` wrote, in float32."""
     text_encoder, folder = load_text_encoder(model), model / "clip"
-    tensors = {name: tensor.float() for name, tensor in read_tensors(folder / "model.safetensors").items()}
-    projection, scale = tensors.pop("text_projection.weight"), tensors.pop("logit_scale")
+    weights = open_weights([folder / "model.safetensors"])
     config = CLIPVisionConfig.from_json(read_json(folder / "config.json"))
+    table = {
+        name: Place(name) for name in weights.tensors if name not in ("text_projection.weight", "logit_scale")
+    }
+    rest = read_tensors(folder / "model.safetensors")
     clip = CLIP(text_encoder.config, config)
     clip.text_model = text_encoder
-    clip.image_model = build(CLIPVisionModel, config, tensors, folder, torch.float32, "cpu")
-    clip.text_projection.weight = nn.Parameter(projection)
-    clip.logit_scale = nn.Parameter(scale)
+    clip.image_model = Part(CLIPVisionModel, config, weights, table).load()
+    clip.text_projection.weight = nn.Parameter(rest["text_projection.weight"].float())
+    clip.logit_scale = nn.Parameter(rest["logit_scale"].float())
     return TrainedCLIP(clip.eval(), Tokenizer.from_folder(model / "tokenizer"))
 
 
@@ -200,23 +205,20 @@ def load_text_encoder(model: Path) -> nn.Module:
 
 
 def _load_network(part: str, model: Path) -> nn.Module:
-    files, folder = NETWORKS[part], model / part
+    folder = model / part
     if not folder.is_dir():
         raise ValueError(
             f"{folder} does not exist yet; train vae and clip before unet, into the same --out folder."
         )
-    config = files.config.from_json(read_json(folder / "config.json"))
-    tensors = files.read_names(read_tensors(folder / f"{files.weights}.safetensors"))
-    return build(files.network, config, tensors, folder, torch.float32, "cpu")
+    return open_part(folder, part).load()
 
 
 def _save_network(part: str, network: nn.Module, model: Path) -> None:
     files, folder = NETWORKS[part], model / part
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config.json", network.config.to_json())
-    write_tensors(
-        files.write_names(network.state_dict()), folder / f"{files.weights}.safetensors", torch.float16
-    )
+    tensors = {files.file_name(name): tensor for name, tensor in network.state_dict().items()}
+    write_tensors(tensors, folder / f"{files.weights}.safetensors", torch.float16)
 
 
 def _note(folder: Path, figures: dict[str, float]) -> None:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from sdlearn import StableDiffusion
-from sdlearn.samplers import SAMPLERS
+from sdlearn.plan import SAMPLERS
 from tests.small_pipeline import noise, small_pipeline
 
 diffusers = pytest.importorskip("diffusers")
@@ -39,7 +39,7 @@ def theirs(folder):
 
 def with_sampler(pipe, name, kind=None):
     """diffusers' pipeline with the scheduler of our name, made as its documentation says."""
-    extra = {"use_karras_sigmas": True} if name.endswith("karras") else {}
+    extra = dict(SAMPLERS[name].settings)
     scheduler = getattr(diffusers, SAMPLERS[name].scheduler).from_config(pipe.scheduler.config, **extra)
     pipe = (kind or diffusers.StableDiffusionPipeline)(**{**pipe.components, "scheduler": scheduler})
     pipe.set_progress_bar_config(disable=True)
@@ -112,7 +112,15 @@ class WithTheDoubledTimestep(diffusers.PNDMScheduler):
         self.timesteps = torch.cat([every[: self.skipped], later[:2], later[1:]])
 
 
-@pytest.mark.parametrize("strength", [0.5, 1.0])
+class ThatBeginsWhereItStarts(diffusers.LMSDiscreteScheduler):
+    """diffusers' image to image tells LMS that it has steps behind it, and it takes weights for those it has not."""
+
+    def set_begin_index(self, begin_index=0):
+        self.sigmas = self.sigmas[begin_index:]
+        super().set_begin_index(0)
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_image_to_image_from_the_same_seeds(ours, theirs, name, strength):
     """Also the order of the draws: the autoencoder's sample first, then the noise."""
@@ -122,6 +130,8 @@ def test_image_to_image_from_the_same_seeds(ours, theirs, name, strength):
     if name == "pndm":
         pipe.scheduler = WithTheDoubledTimestep.from_config(pipe.scheduler.config)
         pipe.scheduler.skipped = STEPS - int(STEPS * strength)
+    if name == "lms":
+        pipe.scheduler = ThatBeginsWhereItStarts.from_config(pipe.scheduler.config)
     reference = pipe(
         image=[image, image], strength=strength, generator=generators(5, 6), output_type="latent", **common()
     ).images
@@ -142,3 +152,74 @@ def test_a_v_prediction_model(tmp_path):
     got = StableDiffusion.from_pretrained(folder).txt2img(**common(), **size, sampler=None, seed=5)
     assert got.settings["sampler"] == "ddim"
     assert relative_error(got.latents, reference) <= TOLERANCE
+
+
+def repainted(pipe, name, strength):
+    """diffusers' answer, and ours, for two pictures with masks of their own."""
+    rng = np.random.default_rng(4)
+    images = [Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)) for _ in range(2)]
+    masks = [
+        Image.fromarray(rng.integers(0, 256, (HEIGHT // 4, WIDTH // 4), dtype=np.uint8)) for _ in range(2)
+    ]
+    masks = [mask.resize((WIDTH, HEIGHT), Image.Resampling.NEAREST) for mask in masks]
+    reference = pipe(
+        image=images,
+        mask_image=masks,
+        strength=strength,
+        height=HEIGHT,
+        width=WIDTH,
+        generator=generators(5, 6),
+        output_type="latent",
+        **common(),
+    ).images
+    return images, masks, reference
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("pndm", "heun", "lms")])
+def test_inpainting_with_any_model(ours, theirs, name, strength):
+    """Left out are those whose image to image differs on purpose (above); and Heun, whose doubled timesteps diffusers
+    mixes with the known picture at the wrong noise levels."""
+    pipe = with_sampler(theirs, name, diffusers.StableDiffusionInpaintPipeline)
+    images, masks, reference = repainted(pipe, name, strength)
+    got = ours.inpaint(images, masks, PROMPTS, strength, NEGATIVES, STEPS, SCALE, sampler=name, seed=5)
+    assert relative_error(got.latents, reference) <= TOLERANCE
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
+@pytest.mark.parametrize("name", ["ddim", "euler", "euler_a", "dpmpp_2m"])
+def test_inpainting_with_a_model_made_for_it(tmp_path, name, strength):
+    folder = small_pipeline(in_channels=9).save_pretrained(tmp_path / "nine", dtype=torch.float32)
+    theirs = diffusers.StableDiffusionInpaintPipeline.from_pretrained(folder, local_files_only=True)
+    pipe = with_sampler(theirs, name, diffusers.StableDiffusionInpaintPipeline)
+    images, masks, reference = repainted(pipe, name, strength)
+    nine = StableDiffusion.from_pretrained(folder)
+    got = nine.inpaint(images, masks, PROMPTS, strength, NEGATIVES, STEPS, SCALE, sampler=name, seed=5)
+    assert relative_error(got.latents, reference) <= TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_guidance_rescale(tmp_path, kind):
+    """In the terms of what the network answers: noise, or v."""
+    pipe = small_pipeline(prediction_type=kind, scheduler="DDIMScheduler")
+    folder = pipe.save_pretrained(tmp_path / kind, dtype=torch.float32)
+    theirs = diffusers.StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
+    theirs.set_progress_bar_config(disable=True)
+    reference = theirs(
+        **common(), guidance_rescale=0.7, generator=generators(5, 6), output_type="latent"
+    ).images
+    got = pipe.txt2img(**common(), guidance_rescale=0.7, sampler=None, seed=5)
+    assert relative_error(got.latents, reference) <= TOLERANCE
+    assert relative_error(pipe.txt2img(**common(), sampler=None, seed=5).latents, reference) > 1e-3
+
+
+@pytest.mark.parametrize("skip", [0, 1])
+def test_clip_skip(ours, theirs, skip):
+    """Against the hidden states of transformers' text tower: the pipeline of diffusers 0.42 fails on clip_skip with
+    transformers 5 (it looks for a module that is no longer there)."""
+    tower = theirs.text_encoder
+    ids = torch.tensor([ours.tokenizer.encode(prompt) for prompt in PROMPTS])
+    with torch.no_grad():
+        states = tower(ids, output_hidden_states=True).hidden_states
+        reference = getattr(tower, "text_model", tower).final_layer_norm(states[-(skip + 1)])
+    assert relative_error(ours.encode_prompt(PROMPTS, clip_skip=skip), reference) <= 1e-5

@@ -16,7 +16,7 @@ import torch
 
 from sdlearn.config import ScheduleConfig
 from sdlearn.denoise import Denoiser
-from sdlearn.samplers import SAMPLERS, make_plan
+from sdlearn.plan import SAMPLERS, make_plan
 from sdlearn.schedule import Schedule
 
 diffusers = pytest.importorskip("diffusers")
@@ -38,16 +38,29 @@ def fake_network():
     return network
 
 
-def scheduler_of(name, config):
+def scheduler_of(name, config, **extra):
     """The diffusers scheduler as ``SchedulerClass.from_config(pipe.scheduler.config)`` makes it."""
     first = getattr(diffusers, config.scheduler).from_config(config.to_json())  # as a pipeline reads the file
-    extra = {"use_karras_sigmas": True} if name.endswith("karras") else {}
+    extra |= dict(SAMPLERS[name].settings)
     return getattr(diffusers, SAMPLERS[name].scheduler).from_config(first.config, **extra)
 
 
-def their_steps(name, config, steps, start_noise, skip=0, x0=None, alpha_bar=None, double=False):
+def their_steps(
+    name,
+    config,
+    steps,
+    start_noise,
+    skip=0,
+    x0=None,
+    *,
+    alpha_bar=None,
+    double=False,
+    eta=None,
+    told=None,
+    **more,
+):
     """Latents after every interval, in the scheduler's scaling; ``skip`` steps left out as img2img does."""
-    network, scheduler = fake_network(), scheduler_of(name, config)
+    network, scheduler = fake_network(), scheduler_of(name, config, **more)
     if alpha_bar is not None:
         scheduler.alphas_cumprod = alpha_bar
     scheduler.set_timesteps(steps)
@@ -56,15 +69,22 @@ def their_steps(name, config, steps, start_noise, skip=0, x0=None, alpha_bar=Non
     if double:
         later = scheduler.timesteps.unique().flip(0)[skip:]
         timesteps = torch.cat([later[:2], later[1:]])
-    if hasattr(scheduler, "set_begin_index"):
+    if (
+        name == "lms"
+    ):  # started later it takes weights for steps that it has not seen: let it begin there instead
+        scheduler.sigmas, scheduler.timesteps = scheduler.sigmas[skip:], scheduler.timesteps[skip:]
+        scheduler.set_begin_index(0)
+    elif hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skip * scheduler.order)
     x = start_noise * scheduler.init_noise_sigma
     if x0 is not None:
         x = scheduler.add_noise(x0, start_noise, timesteps[:1].repeat(len(x0)))
-    extra = {"generator": generator} if SAMPLERS[name].stochastic else {}
+    extra = {"generator": generator} if SAMPLERS[name].stochastic or eta else {}
+    extra |= {"eta": eta} if eta is not None else {}
     seen = []
-    for t in timesteps:
-        output = network(scheduler.scale_model_input(x, t), t.expand(len(x)))
+    for k, t in enumerate(timesteps):
+        asked = t if told is None else torch.tensor(told[k])
+        output = network(scheduler.scale_model_input(x, t), asked.expand(len(x)))
         x = scheduler.step(output, t, x, **extra).prev_sample
         seen.append(x)
     if name == "heun":  # every interval but the last takes two calls: keep the second
@@ -72,14 +92,15 @@ def their_steps(name, config, steps, start_noise, skip=0, x0=None, alpha_bar=Non
     return seen[1:] if name == "pndm" and len(seen) > 1 else seen  # the first of N + 1 calls is corrected
 
 
-def our_steps(name, config, steps, start_noise, skip=0, x0=None):
+def our_steps(name, config, steps, start_noise, skip=0, x0=None, spacing=None, eta=None):
     """The same from sdlearn, converted to the scheduler's scaling."""
     sampler, schedule = SAMPLERS[name], Schedule(config)
-    plan = make_plan(sampler, schedule, steps).after(skip)
+    plan = make_plan(sampler, schedule, steps, spacing).after(skip)
     denoise = Denoiser(fake_network(), schedule, config.prediction_type, plan.timestep)
     generator = torch.Generator().manual_seed(77)
     x = start_noise * plan.start if x0 is None else schedule.add_noise(x0, start_noise, plan.sigmas[0])
-    run = sampler.run(denoise, x, plan.sigmas, lambda: torch.randn(SHAPE, generator=generator))
+    fresh = lambda: torch.randn(SHAPE, generator=generator)  # noqa: E731
+    run = sampler.run(denoise, x, plan.sigmas, fresh, eta=eta)
     if sampler.unit_start:  # the scheduler works in the papers' scaling
         return [schedule.to_vp(step.x_next, step.sigma_next) for step in run]
     return [step.x_next for step in run]
@@ -207,3 +228,44 @@ def test_timesteps_are_those_that_diffusers_asks_with():
             theirs = theirs or scheduler.timesteps.tolist()
             ours = make_plan(SAMPLERS[name], Schedule(SD1), steps).timesteps
             np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+CURVES = [name for name in SAMPLERS if SAMPLERS[name].sigma_range and name != "dpmpp_2m_karras"]
+
+
+@pytest.mark.parametrize("steps", [2, 7, 20, 50])
+@pytest.mark.parametrize("curve", ["karras", "exponential"])
+@pytest.mark.parametrize("name", CURVES)
+def test_every_curve(name, curve, steps):
+    """Asked for by name, and by the settings of a checkpoint.
+
+    On purpose different: with "exponential" the DPM solvers of diffusers cut timesteps off to whole ones (5.99 to 5,
+    and 999 to 998, since it comes out as 998.99994), so that the network is told of less noise than there is. Ours
+    are told the true ones, as Euler's are; here diffusers' network is told the same.
+    """
+    settings = {f"use_{curve}_sigmas": True}
+    exact = make_plan(SAMPLERS[name], Schedule(SD1), steps, curve).timesteps
+    cut = curve == "exponential" and SAMPLERS[name].sigma_range == "whole"
+    theirs = their_steps(name, SD1, steps, noise(), told=exact if cut else None, **settings)
+    assert worst(our_steps(name, SD1, steps, noise(), spacing=curve), theirs) <= 2e-5
+    assert worst(our_steps(name, replace(SD1, **settings), steps, noise()), theirs) <= 2e-5
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_with_fresh_noise(eta):
+    ours, theirs = (
+        our_steps("ddim", SD1, 20, noise(), eta=eta),
+        their_steps("ddim", SD1, 20, noise(), eta=eta),
+    )
+    assert worst(ours, theirs) <= TOLERANCE
+
+
+def test_guidance_rescale_is_that_of_diffusers():
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
+
+    from sdlearn.guidance import rescaled
+
+    mixed, cond = 3 * noise(1) + 0.5, noise(2)
+    theirs = rescale_noise_cfg(mixed, cond, 0.7)
+    assert torch.allclose(rescaled(mixed, cond, 0.7), theirs, rtol=1e-6)
+    assert not torch.allclose(mixed, theirs, rtol=1e-2)

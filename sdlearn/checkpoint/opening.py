@@ -1,0 +1,68 @@
+"""One entry for every kind of checkpoint: a folder, a single file, a shipped model's name, a name on the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sdlearn.checkpoint.errors import CheckpointError
+from sdlearn.checkpoint.folder import open_folder
+from sdlearn.checkpoint.hub import download, is_hub_id
+from sdlearn.checkpoint.parts import Checkpoint, Parts
+from sdlearn.checkpoint.single_file import open_single_file
+from sdlearn.checkpoint.vocabulary import tokenizer_for
+from sdlearn.paths import shipped_model
+
+
+def locate(model: str | Path, variant: str | None = None) -> Path:
+    """The folder or file that ``model`` names. Raises CheckpointError when there is none."""
+    if not isinstance(model, str | Path) or not str(model).strip():
+        raise CheckpointError(f"a model must be a path or a name, not {model!r}: such as 'scenes'.")
+    place = Path(model)
+    try:
+        if place.exists():
+            return place
+    except (OSError, ValueError) as error:  # too long, or with a NUL in it
+        raise CheckpointError(f"cannot read {str(model)[:200]!r}: {str(error)[:100]}.") from error
+    if place.name == str(model):  # a bare name
+        try:
+            return shipped_model(str(model))
+        except FileNotFoundError as error:
+            raise CheckpointError(str(error)) from None
+    if isinstance(model, str) and is_hub_id(model):
+        return download(model, variant)
+    raise CheckpointError(f"{model} does not exist: give a folder, a file, 'scenes', or a name on the hub.")
+
+
+def open_checkpoint(
+    model: str | Path, *, prediction_type: str | None = None, variant: str | None = None
+) -> Checkpoint:
+    """Everything about a checkpoint but its numbers; print it for a report. Raises CheckpointError.
+
+    ``prediction_type`` is what a single file's U-Net predicts, where the file does not say it; ``variant``, such as
+    "fp16", chooses among the weights of a folder.
+    """
+    place = locate(model, variant)
+    return open_folder(place, variant) if place.is_dir() else open_single_file(place, prediction_type)
+
+
+def load_checkpoint(
+    model: str | Path,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    *,
+    prediction_type: str | None = None,
+    variant: str | None = None,
+    tokenizer: str | Path | None = None,
+) -> tuple[Parts, Checkpoint]:
+    """The networks with their numbers, and the opened checkpoint they come from. Raises CheckpointError.
+
+    A single file holds no vocabulary: ``tokenizer`` is a folder that does, see vocabulary.py.
+    """
+    opened = open_checkpoint(model, prediction_type=prediction_type, variant=variant)
+    text = opened.parts["text_encoder"].config
+    words = opened.tokenizer
+    if words is None:
+        words = tokenizer_for(opened.source, tokenizer, text.vocab_size, text.hidden_act == "quick_gelu")
+    return opened.load(words, dtype, device), opened
