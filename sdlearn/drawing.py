@@ -6,8 +6,6 @@ is plain data that nothing can go wrong with any more.
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,11 +15,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sdlearn.arguments import (
+    check_eta,
+    check_reading,
+    one_each,
+    seeds_of,
+    starting_noise,
+    steps_left,
+    texts_of,
+    whole_number,
+)
 from sdlearn.guidance import check_guidance_scale, check_interval, check_rescale
 from sdlearn.image import check_size, load_image, to_tensor
 from sdlearn.inpainting import mask_tensor
-from sdlearn.plan import SAMPLERS, Plan, Sampler, default_sampler, get_sampler, make_plan
-from sdlearn.prompts import parse_weights
+from sdlearn.plan import Plan, Sampler, default_sampler, get_sampler, make_plan
 from sdlearn.schedule import Schedule
 from sdlearn.trace import Step
 
@@ -106,7 +113,7 @@ def text_to_image(
     if latents is None:
         return drawing
     settings = {**drawing.settings, "seed": None, "latents": "given"}
-    return replace(drawing, latents=_latents(latents, drawing.shape), settings=settings)
+    return replace(drawing, latents=starting_noise(latents, drawing.shape), settings=settings)
 
 
 def image_to_image(
@@ -219,25 +226,25 @@ def _fitted(name: str, images: list[Image.Image], drawing: Drawing) -> list[Imag
     """One picture each for all of the request, cut to its size."""
     per_prompt = drawing.wishes.num_images_per_prompt
     size = drawing.wishes.width, drawing.wishes.height
-    return [load_image(one, size) for one in _one_each(name, images, len(drawing.prompts), per_prompt)]
+    return [load_image(one, size) for one in one_each(name, images, len(drawing.prompts), per_prompt)]
 
 
 def _later_start(drawing: Drawing, strength: float) -> Drawing:
     """The request with the last ``strength`` of its plan."""
     steps = drawing.wishes.num_inference_steps
     planned = len(drawing.plan.timesteps)  # of 1000 steps a plan may lack one
-    skipped = min(steps - _steps_left(strength, steps), planned - 1)
+    skipped = min(steps - steps_left(strength, steps), planned - 1)
     settings = {**drawing.settings, "strength": float(strength)}
     return replace(drawing, plan=drawing.plan.after(skipped), settings=settings)
 
 
 def _request(model: Model, prompt: Any, wishes: Wishes) -> Drawing:
     """What all kinds of requests have in common: every wish checked, the sizes known."""
-    per_prompt = _whole("num_images_per_prompt", wishes.num_images_per_prompt)
+    per_prompt = whole_number("num_images_per_prompt", wishes.num_images_per_prompt)
     negative_prompt = "" if wishes.negative_prompt is None else wishes.negative_prompt  # diffusers' default
-    prompts, negatives = _texts("prompt", prompt), _texts("negative_prompt", negative_prompt)
+    prompts, negatives = texts_of("prompt", prompt), texts_of("negative_prompt", negative_prompt)
     number = len(prompts) * per_prompt
-    steps = _whole(
+    steps = whole_number(
         "num_inference_steps", wishes.num_inference_steps, model.schedule.config.num_train_timesteps
     )
     scale = check_guidance_scale(wishes.guidance_scale)
@@ -246,20 +253,20 @@ def _request(model: Model, prompt: Any, wishes: Wishes) -> Drawing:
     name = default_sampler(config.scheduler, config.algorithm_type) if name is None else name
     sampler = get_sampler(name)
     check_size(wishes.width, wishes.height, model.multiple)
-    _check_prompts(prompts + negatives, wishes, model)
-    seeds = _seeds(wishes.seed, number)
+    check_reading(prompts + negatives, wishes, model.text_layers)
+    seeds = seeds_of(wishes.seed, number)
     wishes = replace(
         wishes,
         num_inference_steps=steps,
         guidance_scale=scale,
         guidance_rescale=check_rescale(wishes.guidance_rescale),
         guidance_interval=check_interval(wishes.guidance_interval) if wishes.guidance_interval else None,
-        eta=_eta(wishes.eta, name, sampler),
+        eta=check_eta(wishes.eta, name, sampler),
         num_images_per_prompt=per_prompt,
     )
     return Drawing(
-        prompts=_one_each("prompt", prompts, number, per_prompt),
-        negative_prompts=_one_each("negative_prompt", negatives, number, per_prompt),
+        prompts=one_each("prompt", prompts, number, per_prompt),
+        negative_prompts=one_each("negative_prompt", negatives, number, per_prompt),
         wishes=wishes,
         sampler=sampler,
         plan=make_plan(sampler, model.schedule, steps, wishes.spacing, name),
@@ -292,103 +299,3 @@ def _settings(
         if field.name not in always and getattr(wishes, field.name) != getattr(at_rest, field.name)
     }
     return always | rest
-
-
-def _check_prompts(texts: list[str], wishes: Wishes, model: Model) -> None:
-    """Raise what is wrong with how the prompts are to be read."""
-    for name in ("prompt_weights", "long_prompts"):
-        if not isinstance(getattr(wishes, name), bool):
-            raise TypeError(f"{name} must be True or False, got {getattr(wishes, name)!r}.")
-    skip = wishes.clip_skip
-    if isinstance(skip, bool) or not hasattr(skip, "__index__"):
-        raise TypeError(f"clip_skip must be a whole number, got {skip!r} ({type(skip).__name__}).")
-    if not 0 <= operator.index(skip) < model.text_layers:
-        raise ValueError(
-            f"clip_skip must be from 0 to {model.text_layers - 1}, this text encoder has {model.text_layers} "
-            f"layers; got {skip}."
-        )
-    if wishes.prompt_weights:
-        for text in texts:
-            parse_weights(text)
-
-
-def _eta(eta: Any, name: str, sampler: Sampler) -> float | None:
-    """The share of fresh noise, for the samplers that know one."""
-    if eta is None:
-        return None
-    if isinstance(eta, bool) or not isinstance(eta, int | float):
-        raise TypeError(f"eta must be a number from 0 to 1, got {eta!r}.")
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta must be from 0 (no fresh noise) to 1 (as in ddpm), got {eta}.")
-    if not sampler.knows_eta:
-        able = ", ".join(other for other, one in SAMPLERS.items() if one.knows_eta)
-        raise ValueError(f"eta is not for {name}; it is for {able}.")
-    return float(eta)
-
-
-def _texts(name: str, value: Any) -> list[str]:
-    """One text, or a list of at least one, as a list."""
-    texts = list(value) if isinstance(value, list | tuple) else [value]
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"{name} must be a str or a list of str, got {text!r} ({type(text).__name__}).")
-    if not texts:
-        raise ValueError(f"{name} is an empty list; give at least one text ('' is allowed).")
-    return texts
-
-
-def _one_each(name: str, values: list, number: int, per_prompt: int) -> list:
-    """One value for all ``number`` pictures, or one a prompt, as one a picture: [a, b] -> [a, a, b, b]."""
-    prompts = number // per_prompt
-    if len(values) not in (1, prompts):
-        raise ValueError(f"{name} has {len(values)} entries for {prompts} prompts; give one or {prompts}.")
-    spread = values * prompts if len(values) == 1 else values
-    return [value for value in spread for _ in range(per_prompt)]
-
-
-def _whole(name: str, value: Any, most: float = math.inf) -> int:
-    """A whole number from 1 to ``most``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be a whole number, got {value!r} ({type(value).__name__}).")
-    if not 1 <= operator.index(value) <= most:
-        limit = "at least 1" if most == math.inf else f"from 1 to {most}"
-        raise ValueError(f"{name} must be {limit}, got {value}.")
-    return operator.index(value)
-
-
-def _seeds(seed: Any, number: int) -> list[int]:
-    """One seed a picture: seed, seed + 1, ... or those given."""
-    several = isinstance(seed, list | tuple)
-    for one in seed if several else [seed]:
-        if isinstance(one, bool) or not hasattr(one, "__index__"):
-            raise TypeError(f"seed must be a whole number, or a list of one a picture, got {one!r}.")
-        if not 0 <= operator.index(one) < 2**63:
-            raise ValueError(f"seed must be from 0 to 2**63 - 1, got {one}.")
-    if several and len(seed) != number:
-        raise ValueError(f"seed has {len(seed)} entries for {number} pictures; give one a picture.")
-    return [operator.index(seed[k] if several else seed + k) for k in range(number)]
-
-
-def _steps_left(strength: Any, steps: int) -> int:
-    """How many of the steps image to image runs: int(steps * strength), as in diffusers, and at least one."""
-    if isinstance(strength, bool) or not isinstance(strength, int | float):
-        raise TypeError(f"strength must be a number from 0 to 1, got {strength!r}.")
-    if not 0 <= strength <= 1:  # refuses NaN, too
-        raise ValueError(f"strength must be from 0 (keep the picture) to 1 (ignore it), got {strength}.")
-    if int(steps * strength) < 1:
-        raise ValueError(
-            f"strength={strength} of num_inference_steps={steps} leaves no step to run; "
-            f"take a strength of at least {math.ceil(1000 / steps) / 1000}, or more steps."
-        )
-    return int(steps * strength)
-
-
-def _latents(latents: Any, shape: tuple[int, ...]) -> Tensor:
-    """Starting noise of the right shape, as float32."""
-    if not isinstance(latents, Tensor):
-        raise TypeError(f"latents must be a torch.Tensor of shape {shape}, got {type(latents).__name__}.")
-    if tuple(latents.shape) != shape:
-        raise ValueError(f"latents must have the shape {shape}, got {tuple(latents.shape)}.")
-    if not latents.is_floating_point() or not torch.isfinite(latents).all():
-        raise ValueError("latents must be finite floating-point numbers (noise of unit variance).")
-    return latents.float()

@@ -29,6 +29,7 @@ COURSE = {
     "ipykernel": "7.0",
     "matplotlib": "3.10",
     "ipywidgets": "8.1",
+    "huggingface-hub": "1.0",
 }
 LEAST_PYTHON = (3, 11)
 LEAST_FREE = 1e9  # bytes: pictures, a dataset's cache, a training run

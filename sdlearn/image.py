@@ -136,7 +136,10 @@ def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any]) -> 
     except (TypeError, ValueError) as error:
         raise ValueError(f"the settings cannot be written as JSON: {error}") from error
     info = PngInfo()
-    info.add_text("parameters", parameters_text(settings))
+    text = (
+        parameters_text(settings).encode("utf-8", errors="replace").decode("utf-8")
+    )  # half characters become "?"
+    info.add_text("parameters", text)
     info.add_text("sdlearn", data)
     try:
         if path.exists():

@@ -2,6 +2,7 @@
 
 import torch
 
+from sdlearn.checkpoint import Parts
 from sdlearn.clip import CLIPTextModel
 from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
 from sdlearn.pipeline import StableDiffusion
@@ -71,3 +72,36 @@ def small_pipeline(in_channels: int = 4, **schedule) -> StableDiffusion:
 
 def noise(*shape: int, seed: int = 9) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+# How the families differ, in small: heads as single files are read with them.
+FAMILIES = {
+    "SD 1": {"num_heads": (8, 8, 8), "in_channels": 4, "use_linear_projection": False},
+    "SD 1 inpainting": {"num_heads": (8, 8, 8), "in_channels": 9, "use_linear_projection": False},
+    "SD 2": {"num_heads": (1, 2, 3), "in_channels": 4, "use_linear_projection": True},
+}
+
+
+def small_parts(family, tokenizer) -> Parts:
+    second = family == "SD 2"
+    unet = UNetConfig(
+        block_out_channels=(64, 128, 192),
+        layers_per_block=2,
+        attention_levels=(True, True, False),
+        cross_attention_dim=128,
+        **FAMILIES[family],
+    )
+    vae = VAEConfig(block_out_channels=(32, 64), layers_per_block=1)
+    text = CLIPTextConfig(
+        vocab_size=tokenizer.vocab_size,
+        max_position_embeddings=16,
+        hidden_size=128,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        hidden_act="gelu" if second else "quick_gelu",
+        pad_token_id=0 if second else CLIPTextConfig.pad_token_id,
+    )
+    networks = (UNet(unet), AutoencoderKL(vae), CLIPTextModel(text))
+    networks = [randomise(network, seed).eval() for seed, network in enumerate(networks)]
+    return Parts(*networks, tokenizer, ScheduleConfig())

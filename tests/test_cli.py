@@ -388,3 +388,45 @@ def test_a_real_process_draws_without_a_bar_and_reports_errors(model, here):
     done = run("txt2img", PROMPT, "--model", model, "--out", "cat.png", cwd=here)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "sdlearn: error: 'cat.png' exists and is not overwritten; choose another name.\n"
+
+
+def test_inspect_tells_what_is_in_a_model(capsys):
+    """Without a number of the weights being read: torch's readers of files are not even asked."""
+    assert main(["inspect", "scenes"]) == 0
+    text = capsys.readouterr().out
+    assert "Stable Diffusion 1, predicts epsilon" in text and "parameters  float16" in text
+    assert all(name in text for name in ("unet", "vae", "text_encoder", "vocabulary"))
+    assert main(["inspect", "no/such/model"]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_inpaint_paints_where_the_mask_is_white(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["txt2img", "a red house", "--steps", "2", "--out", "house.png"]) == 0
+    mask = Image.new("L", (128, 128))
+    mask.paste(255, (64, 0, 128, 128))
+    mask.save("mask.png")
+    command = ["inpaint", "house.png", "mask.png", "a blue cat", "--steps", "3", "--paste-original", "--out"]
+    assert main([*command, "out.png"]) == 0
+    before, after = (np.asarray(load_image(name), dtype=float) for name in ("house.png", "out.png"))
+    assert (
+        np.abs(after[:, :48] - before[:, :48]).max() <= 1
+        and np.abs(after[:, 80:] - before[:, 80:]).max() > 30
+    )
+    assert read_settings("out.png")["paste_original"] is True
+
+
+def test_every_wish_reaches_the_pipeline(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wishes = "--spacing karras --rescale 0.5 --guidance-interval 0.3:9 --clip-skip 1 --prompt-weights --long-prompts"
+    assert main(["txt2img", "a (red:1.2) house", "--steps", "2", *wishes.split(), "--out", "one.png"]) == 0
+    settings = read_settings("one.png")
+    assert settings["spacing"] == "karras" and settings["guidance_interval"] == [0.3, 9.0]
+    assert settings["guidance_rescale"] == 0.5 and settings["clip_skip"] == 1
+    assert settings["prompt_weights"] is True and settings["long_prompts"] is True
+    assert main(["txt2img", "--from", "one.png", "--out", "two.png"]) == 0
+    assert Image.open("two.png").tobytes() == Image.open("one.png").tobytes()
+    eta = ["--sampler", "ddim", "--eta", "0.5", "--steps", "2"]
+    assert main(["txt2img", "a red house", *eta, "--out", "three.png"]) == 0
+    assert read_settings("three.png")["eta"] == 0.5
+    assert main(["txt2img", "a red house", "--save-memory", "--steps", "2", "--out", "four.png"]) == 0

@@ -337,7 +337,7 @@ def test_a_run_goes_on_from_any_recorded_step(pipe, sampler):
     other = pipe.resume(whole, 2, prompt=["a red castle", "a cat"], guidance_scale=9.0)
     assert other.settings["prompt"] == ["a red castle", "a cat"] and other.settings["guidance_scale"] == 9.0
     assert torch.equal(other.steps[1].x_next, whole.steps[1].x_next)
-    assert difference(other.latents, whole.latents) > 1e-3
+    assert difference(other.latents, whole.latents) > 1e-4
     painted = pipe.inpaint(picture(), half_mask(), "a cat", sampler=sampler, seed=5, **QUICK)
     assert difference(pipe.resume(painted, 2).latents, painted.latents) <= 1e-6
 

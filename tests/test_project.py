@@ -19,11 +19,13 @@ from sdlearn.environment import COURSE, LEAST_PYTHON, REQUIRED
 
 # From the ground up: a module imports from its own layer or from those before it, and never in a circle.
 LAYERS = [
-    {"config", "trace", "image", "paths"},
+    {"config", "trace", "image", "metadata", "paths", "memory"},
     {"schedule", "blocks", "attention"},
     {"unet", "vae", "clip", "tokenizer", "tokenizer_files", "tokenizer_training"},
-    {"denoise", "guidance", "samplers", "drawing"},
+    {"denoise", "guidance", "samplers", "plan", "prompts", "inpainting", "arguments", "drawing"},
     {"checkpoint"},
+    {"safety"},
+    {"networks"},
     {"pipeline"},
     {"scenes"},
     {"viz", "training", "evaluate", "environment", "bench"},
@@ -31,11 +33,15 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
-NETWORKS = {"unet", "vae", "clip", "blocks", "attention", "checkpoint", "pipeline"}
+NETWORKS = {"unet", "vae", "clip", "blocks", "attention", "checkpoint", "safety", "networks", "pipeline"}
 CALLABLES_ONLY = {
     "denoise",
     "guidance",
     "samplers",
+    "plan",
+    "prompts",
+    "inpainting",
+    "arguments",
     "schedule",
     "drawing",
 }  # these know callables, never a network
@@ -48,6 +54,7 @@ HOMES = {
     "matplotlib": ("viz",),
     "ipywidgets": ("viz.widgets",),
     "accelerate": ("training",),
+    "huggingface_hub": ("checkpoint.hub",),
 }
 RUNTIME = {"torch", "numpy", "PIL", "safetensors", "regex", "tqdm", "sdlearn"}
 

@@ -11,57 +11,22 @@ from safetensors.torch import load_file, save_file
 from sdlearn import StableDiffusion
 from sdlearn.checkpoint import (
     CheckpointError,
-    Parts,
     load_checkpoint,
     open_single_file,
     open_vae,
     save_folder,
     write_single_file,
 )
-from sdlearn.clip import CLIPTextModel
-from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.tokenizer_training import train_bpe, vocabulary
-from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
-from tests.small_pipeline import randomise
-
-FAMILIES = {
-    "SD 1": {"num_heads": (8, 8, 8), "in_channels": 4, "use_linear_projection": False},
-    "SD 1 inpainting": {"num_heads": (8, 8, 8), "in_channels": 9, "use_linear_projection": False},
-    "SD 2": {"num_heads": (1, 2, 3), "in_channels": 4, "use_linear_projection": True},
-}
+from tests.small_pipeline import FAMILIES, randomise, small_parts
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
     merges = train_bpe(["an orange cat standing on a red castle"], 20)
     return Tokenizer(vocabulary(merges), merges, max_length=16)
-
-
-def small_parts(family, tokenizer) -> Parts:
-    second = family == "SD 2"
-    unet = UNetConfig(
-        block_out_channels=(64, 128, 192),
-        layers_per_block=2,
-        attention_levels=(True, True, False),
-        cross_attention_dim=128,
-        **FAMILIES[family],
-    )
-    vae = VAEConfig(block_out_channels=(32, 64), layers_per_block=1)
-    text = CLIPTextConfig(
-        vocab_size=tokenizer.vocab_size,
-        max_position_embeddings=16,
-        hidden_size=128,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        hidden_act="gelu" if second else "quick_gelu",
-        pad_token_id=0 if second else CLIPTextConfig.pad_token_id,
-    )
-    networks = (UNet(unet), AutoencoderKL(vae), CLIPTextModel(text))
-    networks = [randomise(network, seed).eval() for seed, network in enumerate(networks)]
-    return Parts(*networks, tokenizer, ScheduleConfig())
 
 
 def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:

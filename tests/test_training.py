@@ -17,7 +17,7 @@ from sdlearn.config import VAEConfig
 from sdlearn.scenes import Scene, Thing, canonical_caption, is_held_out
 from sdlearn.scenes.dataset import example
 from sdlearn.training import commands
-from sdlearn.training.clip import caption_loss, contradict
+from sdlearn.training.clip import caption_loss, contradict, mostly_left
 from sdlearn.training.data import pixels_of
 from sdlearn.training.loop import (
     Share,
@@ -182,6 +182,24 @@ def test_crops_hold_the_thing_and_stay_inside(tmp_path):
         things = scenes.scene(index).things
         thing = things[int(lots[index, 0] * len(things))]
         assert x <= thing.x <= x + 64 and y <= thing.feet - thing.scale / 2 <= y + 64
+
+
+def test_right_of_is_said_less_often_than_left_of():
+    """A quarter as often where both are there; where only one is, that one; and never more than chance elsewhere."""
+    both = ("a cat left of a dog", "a dog right of a cat")
+    said = [mostly_left(both, Random(k)) for k in range(2000)]
+    assert 0.17 < said.count(both[1]) / len(said) < 0.23
+    assert mostly_left(both[1:], Random(1)) == both[1]
+    plain = ("a bright cat", "a kitty", "a right house")
+    counts = [[mostly_left(plain, Random(k)) for k in range(3000)].count(text) for text in plain]
+    assert all(900 < count < 1100 for count in counts)
+
+
+def test_things_side_by_side_are_mostly_contradicted_by_their_exchange():
+    """Who is left is what the text tower learns last: more than half of the wrong captions ask for it."""
+    scene = Scene((Thing("cat", "orange"), Thing("house", "red")), "left_of")
+    wrong = [contradict(scene, Random(k)).things for k in range(600)]
+    assert 0.45 < wrong.count(scene.things[::-1]) / len(wrong) < 0.65
 
 
 def test_contradictions_differ_from_the_scene():

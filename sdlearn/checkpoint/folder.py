@@ -37,6 +37,7 @@ from sdlearn.vae import AutoencoderKL
 LONGEST_JSON = 2**24  # bytes
 COPY_AGAIN = "download or copy it again"
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
+MOST_TIMESTEPS = 100_000
 VARIANTS = ("", "fp16", "non_ema")  # looked for in this order
 
 
@@ -127,7 +128,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not readable JSON ({brief(error)}): {COPY_AGAIN}.") from error
     if not isinstance(data, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, not a {type(data).__name__}.")
+        raise CheckpointError(f"{path} must hold a JSON object, not a {type(data).__name__}: {COPY_AGAIN}.")
     return data
 
 
@@ -137,13 +138,29 @@ def _read_config(folder: Path, part: str, config: type, file: str = "config.json
     data = read_json(path)
     for name, allowed in FIXED[part].items():
         if data.get(name) not in (None, allowed):
-            raise CheckpointError(f"{path}: {name} is {data[name]!r}, and sdlearn knows {allowed!r} only.")
+            raise CheckpointError(
+                f"{path}: {name} is {data[name]!r}, and sdlearn knows {allowed!r} only: take another model."
+            )
     try:
         return config.from_json(data)
     except (TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise CheckpointError(
-            f"{path} does not describe a {part} that sdlearn knows: {brief(error)}"
+            f"{path} does not describe a {part} that sdlearn knows ({brief(error)}): {COPY_AGAIN}."
         ) from error
+
+
+def _not_endless(config: ScheduleConfig) -> ScheduleConfig:
+    """Raise ValueError for a table that would fill the memory."""
+    if not 1 <= config.num_train_timesteps <= MOST_TIMESTEPS:
+        raise ValueError(f"num_train_timesteps is {config.num_train_timesteps}")
+    return config
+
+
+def _check_schedule(schedule: Schedule) -> None:
+    """Raise ValueError unless every noise level is a finite number that grows with the timestep."""
+    sigmas = schedule.sigmas
+    if not bool((sigmas > 0).all() and torch.isfinite(sigmas).all() and (sigmas.diff() > 0).all()):
+        raise ValueError("its noise levels do not grow from timestep to timestep")
 
 
 def _check_together(configs: dict[str, Any], tokenizer: Tokenizer, folder: Path) -> None:
@@ -232,9 +249,8 @@ def _check_folder(folder: Path) -> None:
             )
     pipeline = read_json(folder / "model_index.json").get("_class_name")
     if pipeline not in PIPELINES:
-        raise CheckpointError(
-            f"{folder / 'model_index.json'} is of a {pipeline}: sdlearn knows {', '.join(PIPELINES)}."
-        )
+        known = ", ".join(PIPELINES)
+        raise CheckpointError(f"{folder / 'model_index.json'} is of a {pipeline}: take one of {known}.")
 
 
 def open_folder(folder: str | Path, variant: str | None = None) -> Checkpoint:
@@ -245,9 +261,11 @@ def open_folder(folder: str | Path, variant: str | None = None) -> Checkpoint:
     configs = {part: _read_config(folder / part, part, files.config) for part, files in NETWORKS.items()}
     schedule_config = _read_config(folder / "scheduler", "scheduler", ScheduleConfig, "scheduler_config.json")
     try:
-        Schedule(schedule_config)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / 'scheduler' / 'scheduler_config.json'}: {brief(error)}") from error
+        _check_schedule(Schedule(_not_endless(schedule_config)))
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
+        raise CheckpointError(
+            f"{folder / 'scheduler' / 'scheduler_config.json'} gives no noise schedule ({brief(error)}): {COPY_AGAIN}."
+        ) from error
     try:
         tokenizer = Tokenizer.from_folder(folder / "tokenizer")
     except ValueError as error:

@@ -92,7 +92,7 @@ def open_single_file(path: str | Path, prediction_type: str | None = None) -> Ch
         )
     except (LookupError, ValueError, ArithmeticError) as error:
         raise CheckpointError(
-            f"{path} is not of Stable Diffusion 1 or 2: no tensor {str(error)[:200]}."
+            f"{path} is not of Stable Diffusion 1 or 2: no tensor {str(error)[:200]}; take one that is."
         ) from error
     second = is_open_clip(found)
     prediction_type = _prediction_type(path, second, unet_config, prediction_type)
@@ -134,7 +134,7 @@ def _check_kind(found: Collection[str], path: Path) -> None:
         first = ", ".join(sorted(found)[:2]) or "nothing"
         raise CheckpointError(
             f"{path} holds no {' and no '.join(lacking)} (it holds {first[:200]} ...): it is not a whole "
-            "Stable Diffusion 1 or 2."
+            "Stable Diffusion 1 or 2; take one."
         )
 
 
@@ -171,7 +171,8 @@ def _ignored(left: Iterable[str], last_layer: str, path: Path) -> dict[str, int]
             reason = LAST_LAYER
         if reason is None:
             raise CheckpointError(
-                f"{path} holds {name[:200]!r}, which belongs to no Stable Diffusion 1 or 2: it is of another kind."
+                f"{path} holds {name[:200]!r}, which belongs to no Stable Diffusion 1 or 2: it is of another kind; "
+                "take one of these."
             )
         counts[reason] += 1
     return dict(sorted(counts.items()))
@@ -201,7 +202,9 @@ def _vae_of(weights: Weights, path: Path) -> Part:
     try:
         config = vae_config_of(found)
     except (LookupError, ValueError, ArithmeticError) as error:
-        raise CheckpointError(f"{path} holds no autoencoder: no tensor {str(error)[:200]}.") from error
+        raise CheckpointError(
+            f"{path} holds no autoencoder: no tensor {str(error)[:200]}; take one that does."
+        ) from error
     shapes = outline(AutoencoderKL, config, path).state_dict()
     return Part(AutoencoderKL, config, weights, _places(names.vae_table(shapes, config), usual))
 

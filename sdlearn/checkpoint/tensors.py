@@ -16,6 +16,9 @@ from torch.overrides import TorchFunctionMode
 from sdlearn.checkpoint.errors import CheckpointError, brief
 from sdlearn.checkpoint.files import Weights, open_weights
 
+# Far beyond any model: only to refuse at once what would take hours to build.
+MOST = {"layers_per_block": 32, "num_hidden_layers": 128, "block_out_channels": 16}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -47,12 +50,18 @@ class NoInitialisation(TorchFunctionMode):
 
 def outline(make: Callable[[Any], nn.Module], config: Any, source: object) -> nn.Module:
     """The network on the "meta" device, where tensors have shapes but no numbers. Raises CheckpointError."""
+    for name, most in MOST.items():
+        value = getattr(config, name, 0)
+        if (len(value) if isinstance(value, tuple) else value) > most:
+            raise CheckpointError(
+                f"{source} claims {str(value)[:40]} as {name}, no model has that: take another copy."
+            )
     try:
         with torch.device("meta"), NoInitialisation():
             return make(config)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
         raise CheckpointError(
-            f"{source}: no network can be made from its config ({brief(error)})."
+            f"{source}: no network can be made from its config ({brief(error)}): copy it again."
         ) from error
 
 

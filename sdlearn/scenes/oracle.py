@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checkpoint.errors import CheckpointError, brief
+from ..checkpoint.folder import read_json
+from ..checkpoint.tensors import read_tensors
 from ..paths import shipped_model
 from .world import BACKGROUNDS, COLOURS, KINDS, RELATIONS, SIZE, SIZES, UNSEEN_KINDS, Scene
 
@@ -109,10 +110,19 @@ class Oracle:
                 raise ValueError(
                     f"{folder} holds no oracle: {name} is missing. Train one with train_oracle(...)"
                 )
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        network = OracleNetwork(config["questions"])
-        weights = load_file(folder / "model.safetensors")
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
+        questions = read_json(folder / "config.json").get("questions")
+        if not isinstance(questions, dict) or questions.keys() != QUESTIONS.keys():
+            raise CheckpointError(f"{folder / 'config.json'} is of no oracle: copy it again.")
+        network = OracleNetwork(questions)
+        weights = read_tensors(folder / "model.safetensors")
+        try:
+            network.load_state_dict(
+                {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
+            )
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{folder / 'model.safetensors'} does not fit its config.json ({brief(error)}): copy it again."
+            ) from error
         return cls(network)
 
     @torch.no_grad()

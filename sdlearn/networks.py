@@ -1,0 +1,226 @@
+"""The networks of a Stable Diffusion, one method each: what the pipeline is made of."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sdlearn import checkpoint
+from sdlearn.clip import CLIPTextModel
+from sdlearn.config import ScheduleConfig
+from sdlearn.drawing import Model
+from sdlearn.image import to_images
+from sdlearn.memory import in_portions, tiled_decode, visiting
+from sdlearn.prompts import chunks_of, equally_long
+from sdlearn.safety import SafetyChecker
+from sdlearn.schedule import Schedule
+from sdlearn.tokenizer import Tokenizer
+from sdlearn.trace import Generation
+from sdlearn.unet import UNet
+from sdlearn.vae import AutoencoderKL
+
+
+class Networks:
+    """Three networks, a tokenizer and a noise schedule: loaded, moved, saved, and asked one by one."""
+
+    def __init__(
+        self,
+        unet: UNet,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: Tokenizer,
+        schedule_config: ScheduleConfig,
+        name: str = "",
+        safety_checker: SafetyChecker | None = None,
+    ):
+        latents = vae.config.latent_channels
+        if unet.config.in_channels not in (latents, 2 * latents + 1):
+            raise ValueError(
+                f"the U-Net reads {unet.config.in_channels} channels but the autoencoder's latents have {latents}; "
+                "only models for text to image, and for inpainting with mask and masked picture, can be used."
+            )
+        # Convolutions read a pixel's channels together: an eighth of the time of a picture saved on a CPU.
+        self.unet = unet.eval().to(memory_format=torch.channels_last)
+        self.vae = vae.eval().to(memory_format=torch.channels_last)
+        self.text_encoder = text_encoder.eval()
+        self.tokenizer, self.schedule, self.name = tokenizer, Schedule(schedule_config), name
+        self.safety_checker = safety_checker
+        self.checkpoint: checkpoint.Checkpoint | None = None  # what was loaded; print it for a report
+        self.interrupted: Generation | None = None  # the steps of a run that was stopped; see ``resume``
+        self._visits: torch.device | None = None  # where networks go to work, if they rest elsewhere
+        self._tile: int | None = None  # latents along the side of a tile of the decoder
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = "scenes",
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        *,
+        prediction_type: str | None = None,
+        variant: str | None = None,
+        tokenizer: str | Path | None = None,
+        vae: str | Path | None = None,
+        safety_checker: bool = True,
+    ) -> Self:
+        """Load a folder in diffusers' layout, a .safetensors or .ckpt file, a shipped model, or one of the hub.
+
+        ``prediction_type`` ("epsilon" or "v_prediction") overrides a folder's; a single file of SD 2 needs it. A
+        single file holds no vocabulary: ``tokenizer`` is a folder that does, where none is found. ``variant``
+        ("fp16", "non_ema") chooses among a folder's weights; ``vae`` is another autoencoder, a file or a folder.
+        A checkpoint's safety checker is used unless ``safety_checker`` is False. Raises CheckpointError.
+        """
+        parts, opened = checkpoint.load_checkpoint(
+            model, dtype, device, prediction_type=prediction_type, variant=variant, tokenizer=tokenizer
+        )
+        schedule, decoder = parts.schedule_config, parts.vae
+        if prediction_type is not None:
+            schedule = replace(schedule, prediction_type=prediction_type)
+        if vae is not None:
+            decoder = checkpoint.open_vae(vae).load(dtype, device)
+        place, checker = opened.source, None
+        if safety_checker and (place / "safety_checker" / "config.json").is_file():
+            checker = SafetyChecker.from_folder(place / "safety_checker", dtype, device)
+        name = place.stem if place.is_file() else place.resolve().name
+        pipe = cls(parts.unet, decoder, parts.text_encoder, parts.tokenizer, schedule, name, checker)
+        pipe.checkpoint = opened
+        return pipe
+
+    def save_pretrained(
+        self, folder: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False
+    ) -> Path:
+        """Write the folder that ``from_pretrained``, here and in diffusers, opens. Raises CheckpointError.
+
+        In half precision, if ``dtype`` does not say otherwise.
+        """
+        networks = self.unet, self.vae, self.text_encoder
+        parts = checkpoint.Parts(*networks, self.tokenizer, self.schedule.config)
+        return checkpoint.save_folder(parts, folder, dtype, overwrite)
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Self:
+        """Move the networks to a device, or to another type of numbers; returns itself."""
+        for network in self._networks:
+            network.to(device=device, dtype=dtype)
+        return self
+
+    def save_memory(self, device: str | torch.device | None = None, tile: int | None = None) -> Self:
+        """Trade time for room on a graphics card; returns itself.
+
+        The networks rest on the CPU, and each goes to ``device`` (default: where they are now) while it works; the
+        two questions of guidance are asked one after the other; pictures are decoded in tiles of ``tile`` pixels
+        (default: the model's own size).
+        """
+        self._visits = torch.device(device) if device is not None else self.device
+        self._tile = max(
+            16, (tile or self.unet.config.sample_size * self.vae.config.factor) // self.vae.config.factor
+        )
+        return self.to("cpu")
+
+    @property
+    def _networks(self) -> list[torch.nn.Module]:
+        checker = [self.safety_checker.tower] if self.safety_checker else []
+        return [self.unet, self.vae, self.text_encoder, *checker]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks work."""
+        return self._visits or next(self.unet.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The networks' type of numbers. Between two networks everything is float32."""
+        return next(self.unet.parameters()).dtype
+
+    @property
+    def model(self) -> Model:
+        """What a request must know of the networks."""
+        vae, unet = self.vae.config, self.unet.config
+        return Model(
+            name=self.name,
+            schedule=self.schedule,
+            channels=vae.latent_channels,
+            factor=vae.factor,
+            multiple=vae.factor * 2 ** (len(unet.block_out_channels) - 1),
+            sample_size=unet.sample_size,
+            text_layers=self.text_encoder.config.num_hidden_layers,
+            repaints=unet.in_channels != vae.latent_channels,
+        )
+
+    # The networks, one method each.
+
+    @torch.no_grad()
+    def encode_prompt(
+        self,
+        prompts: Sequence[str],
+        *,
+        clip_skip: int = 0,
+        prompt_weights: bool = False,
+        long_prompts: bool = False,
+    ) -> Tensor:
+        """n texts -> (n, length, width) text vectors. Warns about a prompt that does not fit whole.
+
+        ``clip_skip``, ``prompt_weights`` and ``long_prompts`` are told in sdlearn.prompts.
+        """
+        chunked = []
+        for prompt in prompts:
+            chunks, cut = chunks_of(self.tokenizer, prompt, prompt_weights, long_prompts)
+            if cut:
+                room = self.tokenizer.max_length - 2
+                warnings.warn(f"prompt cut to {room} tokens, without {cut!r}.", stacklevel=2)
+            chunked.append(chunks)
+        chunked = equally_long(chunked, self.tokenizer)
+        flat = [chunk for chunks in chunked for chunk in chunks]
+        with visiting(self.text_encoder, self._visits) as tower:
+            vectors = tower(torch.tensor([chunk.ids for chunk in flat], device=self.device), clip_skip)
+            weights = torch.tensor([chunk.weights for chunk in flat], device=self.device).to(vectors)[
+                ..., None
+            ]
+            if (weights != 1).any():
+                empty = tower(torch.tensor([self.tokenizer.encode("")], device=self.device), clip_skip)
+                vectors = empty + weights * (vectors - empty)
+        return vectors.reshape(len(prompts), -1, vectors.shape[-1])  # chunks one after the other
+
+    @torch.no_grad()
+    def encode_image(self, pixels: Tensor, noise: Tensor) -> Tensor:
+        """(n, 3, H, W) in -1 ... 1 -> (n, channels, H / factor, W / factor), sampled with ``noise``."""
+        with visiting(self.vae, self._visits) as vae:
+            posterior = vae.encode(pixels.to(self.device, self.dtype))
+        latents = posterior.sample(noise.to(self.device, self.dtype))
+        return latents.float() * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """Latents (n, channels, h, w) -> n pictures. A preview of a step is ``decode(step.pred.x0)``."""
+        latents = latents.to(self.device).float() / self.vae.config.scaling_factor
+        with visiting(self.vae, self._visits) as vae:
+            pixels = self._decode(vae, latents.to(self.dtype))
+            if self.dtype != torch.float32 and not torch.isfinite(pixels).all():
+                warnings.warn(
+                    f"the decoder overflowed in {self.dtype}; it runs again in float32.", stacklevel=2
+                )
+                try:
+                    pixels = self._decode(vae.float(), latents)
+                finally:
+                    vae.to(self.dtype)
+        return to_images(pixels)
+
+    def _decode(self, vae: AutoencoderKL, latents: Tensor) -> Tensor:
+        factor = vae.config.factor
+        if self._tile is not None:
+            return torch.cat([tiled_decode(vae.decode, one, factor, self._tile) for one in latents.split(1)])
+        return in_portions(vae.decode, latents, factor)
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        """The U-Net as the denoiser needs it: float32 in and out, (B, channels, h, w)."""
+        if self._visits is not None and len(x) > 1:  # one picture, one question at a time
+            parts = zip(x.split(1), timesteps.split(1), context.split(1), strict=True)
+            return torch.cat([self.unet(a.to(self.dtype), t, c).float() for a, t, c in parts])
+        return self.unet(x.to(self.dtype), timesteps, context).float()
