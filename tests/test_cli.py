@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from small_pipeline import PIXELS, small_pipeline
 import sdlearn
 from sdlearn import commands
 from sdlearn.cli import build_parser, main
+from sdlearn.drawing import Wishes
 from sdlearn.image import load_image
 from sdlearn.metadata import read_settings
 
@@ -74,6 +76,7 @@ def test_defaults_are_the_pipelines():
     theirs = {
         name: p.default for name, p in inspect.signature(sdlearn.StableDiffusion.txt2img).parameters.items()
     }
+    theirs |= {field.name: field.default for field in fields(Wishes)}
     ours = commands.drawing_arguments(build_parser().parse_args(["txt2img", "a cat"]))
     assert {name: value for name, value in ours.items() if theirs[name] != value} == {"record": False}
     strength = inspect.signature(sdlearn.StableDiffusion.img2img).parameters["strength"].default
@@ -197,7 +200,7 @@ def test_bad_input(model, here, capsys, arguments, message):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["txt2img"], "the following arguments are required: prompt (see: sdlearn txt2img --help)"),
+        (["img2img", "a.png"], "the following arguments are required: prompt (see: sdlearn img2img --help)"),
         (["txt2img", "a cat", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
         (
             ["txt2img", "a cat", "--size", "128"],

@@ -138,8 +138,8 @@ def test_a_picture_of_a_batch_is_the_picture_alone(pipe):
 
 def test_it_draws_what_it_is_told(pipe):
     found = evaluate(pipe, Oracle.load(), fixed_cases(25, "train"))
-    assert found["objects"].value >= 0.85 and found["backgrounds"].value >= 0.9
-    assert found["colours"].value >= 0.8
+    assert found["objects"].value >= 0.9 and found["backgrounds"].value >= 0.9
+    assert found["colours"].value >= 0.9 and found["relations"].value >= 0.9
 
 
 def test_without_guidance_the_prompt_is_ignored(pipe):
@@ -152,10 +152,10 @@ def test_strength_leads_from_the_input_to_the_prompt(pipe):
     picture = render(scene)
     original = to_tensor(picture)
     away = []
-    for strength in (0.04, 0.5, 1.0):
-        redrawn = pipe.img2img(
-            picture, "a purple boat at night", strength=strength, guidance_scale=4.0
-        ).images[0]
+    # Strong guidance recolours at the lowest noise levels too: one step of 25 turns a red star purple.
+    for strength, steps in ((0.01, 100), (0.5, 25), (1.0, 25)):
+        asked = {"num_inference_steps": steps, "guidance_scale": 4.0}
+        redrawn = pipe.img2img(picture, "a purple boat at night", strength, **asked).images[0]
         away.append((to_tensor(redrawn) - original).square().mean().item())
     assert away[0] < 0.03 < away[1] < away[2]
 

@@ -243,7 +243,7 @@ viz.strip(
         "what the network believes the picture to be": pipe.decode(belief),
     },
     [f"step {step.i + 1}" for step in shown],
-    zoom=1.2,
+    zoom=1.1,
     alt="A film strip. In the upper rows noise slowly gives way to the picture. In the lowest row the "
     "belief begins as blurred patches of colour and is nearly finished half-way.",
 )
@@ -326,7 +326,7 @@ same_block = pipe.txt2img(prompts, seed=[SEED] * len(prompts))
 viz.strip(
     {"four sentences, one and the same starting noise": same_block.images},
     prompts,
-    zoom=1.9,
+    zoom=1.6,
     alt="Four pictures from the same noise, as different as the sentences above them.",
 )
 
