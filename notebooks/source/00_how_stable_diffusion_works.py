@@ -326,7 +326,7 @@ same_block = pipe.txt2img(prompts, seed=[SEED] * len(prompts))
 viz.strip(
     {"four sentences, one and the same starting noise": same_block.images},
     prompts,
-    zoom=1.6,
+    zoom=1.5,
     alt="Four pictures from the same noise, as different as the sentences above them.",
 )
 
@@ -510,7 +510,7 @@ print("sizes of the pictures:", ", ".join(f"{one.width} x {one.height}" for one 
 viz.strip(
     {"the sheet of noise, and what came of it": pictures},
     titles,
-    zoom=1.2,
+    zoom=1.1,
     alt="Four pictures of different shape: square, wide, very wide, tall. Their shape is that of the noise.",
 )
 
@@ -575,7 +575,7 @@ from_coloured = [redraw(coloured, strength) for strength in strengths]
 viz.strip(
     {"from the grey sketch": from_grey, "from the coloured sketch": from_coloured},
     [f"strength {strength}" for strength in strengths],
-    zoom=1,
+    zoom=0.9,
     alt="Two rows of seven pictures: blobs with a face at strength 0.1, then a cat on a castle in the place of "
     "the blobs. At the end both rows show nearly the same picture.",
 )
@@ -632,7 +632,7 @@ def middles(images):
 same = dict(num_inference_steps=20, num_images_per_prompt=12, seed=200)
 from_nothing = pipe.txt2img(PROMPT, **same).images
 redrawn = {
-    strength: pipe.img2img(grey, PROMPT, strength=strength, **same).images for strength in (0.7, 0.8, 0.9)
+    strength: pipe.img2img(grey, PROMPT, strength=strength, **same).images for strength in (0.1, 0.3, 0.6, 0.9)
 }
 print("                    orange      red")
 print(f"coloured sketch     {middles([coloured])}")
@@ -649,9 +649,9 @@ viz.strip(
 )
 
 # %% [markdown]
-# Read the columns from the top: without a sketch cat and castle stand wherever the noise wants them, about the
-# middle on average. The lower the strength, the nearer they are to the blobs, and the fewer of the facts are
-# right. That is the bargain of image to image.
+# Read the columns from the bottom: without a sketch cat and castle stand wherever the noise wants them, about the
+# middle on average. The lower the strength, the nearer they are to the blobs. With too little noise fewer of the facts
+# come right: the network has only a few steps to turn grey blobs into a cat. That is the bargain of image to image.
 
 # %% [markdown]
 # ## 12 · All of it on one screen
