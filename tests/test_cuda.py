@@ -93,3 +93,60 @@ def test_training_in_bfloat16_stays_finite(tmp_path):
     commands.train("vae", tmp_path, changes=changes)
     lines = (tmp_path / "vae" / "log.jsonl").read_text("utf-8").splitlines()
     assert all(np.isfinite(json.loads(line)["loss"]) for line in lines)
+
+
+@pytest.fixture(scope="module")
+def full_size(tmp_path_factory):
+    """Stable Diffusion 1.5 at its full size with random weights, as a folder in half precision."""
+    from sdlearn.checkpoint import Parts, save_folder
+    from sdlearn.clip import CLIPTextModel
+    from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
+    from sdlearn.unet import UNet
+    from sdlearn.vae import AutoencoderKL
+    from tests.test_full_size import made_up_tokenizer, random_network
+
+    networks = ((UNet, UNetConfig()), (AutoencoderKL, VAEConfig()), (CLIPTextModel, CLIPTextConfig()))
+    parts = [random_network(make, config, seed) for seed, (make, config) in enumerate(networks)]
+    return save_folder(
+        Parts(*parts, made_up_tokenizer(), ScheduleConfig()), tmp_path_factory.mktemp("full") / "model"
+    )
+
+
+FULL = {"num_inference_steps": 20, "height": 512, "width": 512, "seed": 4, "record": False}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_at_full_size(full_size, dtype, capsys):
+    """Finite, near float32, and at most 2.9 GB on the card; 2.0 GB where memory is saved."""
+    exact = sdlearn.StableDiffusion.from_pretrained(full_size, device="cuda").txt2img(SENTENCE, **FULL)
+    figures = {}
+    for mode, most in (("plain", 2.9e9), ("saving", 2.0e9)):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        pipe = sdlearn.StableDiffusion.from_pretrained(full_size, dtype, "cuda" if mode == "plain" else "cpu")
+        out = (pipe.save_memory("cuda") if mode == "saving" else pipe).txt2img(SENTENCE, **FULL)
+        figures[mode] = torch.cuda.max_memory_allocated()
+        assert torch.isfinite(out.latents).all()
+        assert mean_error(out.latents, exact.latents) <= 2e-2
+        assert figures[mode] <= most
+        del pipe, out
+    with capsys.disabled():
+        print(f"\n{dtype}: {', '.join(f'{mode} {peak / 1e9:.2f} GB' for mode, peak in figures.items())}")
+
+
+def test_a_lack_of_memory_is_explained(gpu):
+    with pytest.raises(MemoryError, match=r"pipe\.save_memory\(\)"):
+        gpu.txt2img("a cat", height=128 * 200, width=128 * 200, num_inference_steps=1)
+
+
+def test_recorded_steps_and_resuming_on_the_gpu(gpu):
+    whole = gpu.txt2img(SENTENCE, num_inference_steps=6, sampler="unipc", seed=2)
+    assert mean_error(gpu.resume(whole, 3).latents, whole.latents) <= 1e-5
+    mask = np.zeros((128, 128), dtype=np.uint8)
+    mask[:, 64:] = 255
+    from PIL import Image
+
+    picture, mask = render(sample_scene(np.random.default_rng(3))), Image.fromarray(mask)
+    assert gpu.inpaint(picture, mask, SENTENCE, num_inference_steps=4).images[0].size == (128, 128)
+    tall = gpu.save_memory().txt2img(SENTENCE, num_inference_steps=2, height=256)
+    assert tall.images[0].size == (128, 256)

@@ -632,7 +632,8 @@ def middles(images):
 same = dict(num_inference_steps=20, num_images_per_prompt=12, seed=200)
 from_nothing = pipe.txt2img(PROMPT, **same).images
 redrawn = {
-    strength: pipe.img2img(grey, PROMPT, strength=strength, **same).images for strength in (0.1, 0.3, 0.6, 0.9)
+    strength: pipe.img2img(grey, PROMPT, strength=strength, **same).images
+    for strength in (0.1, 0.3, 0.6, 0.9)
 }
 print("                    orange      red")
 print(f"coloured sketch     {middles([coloured])}")

@@ -151,18 +151,25 @@ def test_pndm_with_v_prediction_differs_on_purpose():
 
 # DDIM and PNDM of diffusers always step to t - T // N, whatever the spacing: right for "leading", and for
 # "trailing" where N divides T (issues 9261, 11347, 12633 there). We step to the next timestep of the list.
-SPACED = [(name, "leading", 20) for name in SAMPLERS]
-SPACED += [(name, "trailing", 20) for name in SAMPLERS]
-SPACED += [(name, "trailing", 7) for name in SAMPLERS if name not in ("ddim", "pndm")]
-SPACED += [(name, "linspace", 20) for name in SAMPLERS if name not in ("ddim", "pndm")]
+COUNTS = (1, 2, 7, 20, 50)
+SPACED = [(name, "leading", steps) for name in SAMPLERS for steps in COUNTS]
+SPACED += [
+    (name, "trailing", steps)
+    for name in SAMPLERS
+    for steps in COUNTS
+    if name not in ("ddim", "pndm") or 1000 % steps == 0
+]
+SPACED += [(name, "linspace", steps) for name in SAMPLERS for steps in COUNTS if name not in ("ddim", "pndm")]
 
 
 @pytest.mark.parametrize("name, spacing, steps", SPACED)
 def test_every_spacing(name, spacing, steps):
     config = replace(SD1, timestep_spacing=spacing)
-    assert (
-        worst(our_steps(name, config, steps, noise()), their_steps(name, config, steps, noise())) <= TOLERANCE
-    )
+    ours, theirs = our_steps(name, config, steps, noise()), their_steps(name, config, steps, noise())
+    near_zero = (
+        steps == 1 and spacing != "trailing"
+    )  # one timestep near 0, where float32 tables are off: see above
+    assert worst(ours, theirs) <= (2e-5 if near_zero else TOLERANCE)
 
 
 def test_ddim_goes_to_the_next_timestep_of_its_list():
