@@ -149,12 +149,14 @@ class StableDiffusion(Networks):
 
         cond, uncond = self._text_vectors(drawing)
         x, known, first_noise = self._start(drawing, noise)
-        network = self.predict
+        network, mask = self.predict, None
         if drawing.mask is not None:
             mask = latent_mask(drawing.mask, self.vae.config.factor).to(self.device)
-            beside = self._hole(drawing, noise())  # drawn for every model, as in diffusers
+            noise_of_hole = noise()  # drawn for every model, as in diffusers
             if self.model.repaints:
-                network = with_extra_channels(network, torch.cat([mask, beside], dim=1))
+                hole = self.encode_image(drawing.pictures * (drawing.mask < 0.5), noise_of_hole)
+                network = with_extra_channels(network, torch.cat([mask, hole], dim=1))
+        keeps = mask is not None and not self.model.repaints
         kind = self.schedule.config.prediction_type
         denoise = classifier_free_guidance(
             Denoiser(network, self.schedule, kind, plan.timestep),
@@ -165,7 +167,7 @@ class StableDiffusion(Networks):
             interval=wishes.guidance_interval,
             prediction_type=kind,
         )
-        if known is not None and drawing.mask is not None and not self.model.repaints:
+        if keeps:
             start = plan.sigmas[0] if drawing.from_noise else None
             denoise = keep_known(denoise, known, mask, first_noise, start)
         if drawing.done:
@@ -175,9 +177,7 @@ class StableDiffusion(Networks):
         sigmas = plan.sigmas[len(drawing.done) :]
         with visiting(self.unet, self._visits):
             steps = drawing.sampler.run(denoise, x, sigmas, noise, drawing.done, wishes.eta)
-            if known is not None and drawing.mask is not None and not self.model.repaints:
-                steps = end_at_known(steps, known, mask, plan.sigmas[-1])
-            yield from steps
+            yield from end_at_known(steps, known, mask, plan.sigmas[-1]) if keeps else steps
 
     def _text_vectors(self, drawing: Drawing) -> tuple[Tensor | None, Tensor | None]:
         """(cond, uncond): of the prompts and of the negative prompts, equally long; None where nobody asks."""
@@ -204,14 +204,6 @@ class StableDiffusion(Networks):
         if drawing.from_noise:
             return plan.start * first, known, first
         return self.schedule.add_noise(known, first, plan.sigmas[0]), known, first
-
-    def _hole(self, drawing: Drawing, noise: Tensor) -> Tensor:
-        """(n, 4, h, w): the latents of the picture with a grey hole, for a model made to repaint; else not computed."""
-        return (
-            self.encode_image(drawing.pictures * (drawing.mask < 0.5), noise)
-            if self.model.repaints
-            else noise
-        )
 
     def _draw(self, drawing: Drawing, record: bool) -> Generation:
         """Run all the steps, behind a progress bar where someone watches and it takes long, and decode."""

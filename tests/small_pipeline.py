@@ -1,5 +1,7 @@
 """A Stable Diffusion of some thousand random numbers: three levels, unequal heads, a true tokenizer."""
 
+from dataclasses import replace
+
 import torch
 
 from sdlearn.checkpoint import Parts
@@ -20,15 +22,15 @@ def randomise(module: torch.nn.Module, seed: int) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
-            fan_in = parameter[0].numel() if parameter.dim() > 1 else 25
+            fan_in = max(parameter[0].numel(), 1) if parameter.dim() > 1 else 25
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan_in**0.5)
             if parameter.dim() == 1:
                 parameter.add_(0.5)
-    return module
+    return module.eval()
 
 
-def small_pipeline(in_channels: int = 4, **schedule) -> StableDiffusion:
-    """The same random model at every call; ``schedule`` changes entries of its ScheduleConfig."""
+def small_model(**unet_settings) -> Parts:
+    """The same random model at every call; ``unet_settings`` change entries of its UNetConfig."""
     merges = train_bpe(["an orange cat standing on a red castle", "a cat and a castle"], 30)
     tokenizer = Tokenizer(vocabulary(merges), merges, max_length=16)
     text = CLIPTextConfig(
@@ -44,7 +46,6 @@ def small_pipeline(in_channels: int = 4, **schedule) -> StableDiffusion:
         pad_token_id=tokenizer.pad_token_id,
     )
     unet = UNetConfig(
-        in_channels=in_channels,
         sample_size=PIXELS // 4,
         block_out_channels=(8, 16, 24),
         layers_per_block=1,
@@ -60,14 +61,16 @@ def small_pipeline(in_channels: int = 4, **schedule) -> StableDiffusion:
         scaling_factor=0.3,
         sample_size=PIXELS,
     )
-    return StableDiffusion(
-        randomise(UNet(unet), 1),
-        randomise(AutoencoderKL(vae), 2),
-        randomise(CLIPTextModel(text), 3),
-        tokenizer,
-        ScheduleConfig(**schedule),
-        name="small",
-    )
+    networks = UNet(replace(unet, **unet_settings)), AutoencoderKL(vae), CLIPTextModel(text)
+    networks = [randomise(network, seed) for seed, network in enumerate(networks, 1)]
+    return Parts(*networks, tokenizer, ScheduleConfig())
+
+
+def small_pipeline(in_channels: int = 4, **schedule) -> StableDiffusion:
+    """A pipeline of such a model; ``schedule`` changes entries of its ScheduleConfig."""
+    parts = small_model(in_channels=in_channels)
+    networks = parts.unet, parts.vae, parts.text_encoder
+    return StableDiffusion(*networks, parts.tokenizer, ScheduleConfig(**schedule), name="small")
 
 
 def noise(*shape: int, seed: int = 9) -> torch.Tensor:
@@ -103,5 +106,5 @@ def small_parts(family, tokenizer) -> Parts:
         pad_token_id=0 if second else CLIPTextConfig.pad_token_id,
     )
     networks = (UNet(unet), AutoencoderKL(vae), CLIPTextModel(text))
-    networks = [randomise(network, seed).eval() for seed, network in enumerate(networks)]
+    networks = [randomise(network, seed) for seed, network in enumerate(networks)]
     return Parts(*networks, tokenizer, ScheduleConfig())

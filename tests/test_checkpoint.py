@@ -15,59 +15,19 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sdlearn.checkpoint import CheckpointError, Parts, load_folder, save_folder
-from sdlearn.clip import CLIPTextModel
-from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
-from sdlearn.tokenizer import Tokenizer
-from sdlearn.tokenizer_training import train_bpe, vocabulary
+from sdlearn.config import ScheduleConfig
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
+from tests.small_pipeline import randomise, small_model
 
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 TEXT_WEIGHTS = "text_encoder/model.safetensors"
 VAE_WEIGHTS = "vae/diffusion_pytorch_model.safetensors"
 
 
-def randomise(module: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """Random numbers in every parameter, also in those that start as 0 or 1."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return module.eval()
-
-
 def make_parts(**unet_settings) -> Parts:
-    merges = train_bpe(["an orange cat standing on a red castle", "a cat and a castle"], 30)
-    tokenizer = Tokenizer(vocabulary(merges), merges, max_length=16)
-    text = CLIPTextConfig(
-        vocab_size=tokenizer.vocab_size,
-        max_position_embeddings=16,
-        hidden_size=24,
-        intermediate_size=40,
-        num_hidden_layers=2,
-        num_attention_heads=3,
-        projection_dim=24,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    unet = UNetConfig(
-        sample_size=8,
-        block_out_channels=(8, 16, 24),
-        layers_per_block=1,
-        attention_levels=(False, True, True),
-        num_heads=(1, 2, 3),
-        cross_attention_dim=24,
-        norm_num_groups=4,
-    )
-    vae = VAEConfig(block_out_channels=(4, 8, 12), layers_per_block=1, norm_num_groups=4, sample_size=32)
-    return Parts(
-        unet=randomise(UNet(replace(unet, **unet_settings)), 1),
-        vae=randomise(AutoencoderKL(replace(vae, scaling_factor=0.5)), 2),
-        text_encoder=randomise(CLIPTextModel(text), 3),
-        tokenizer=tokenizer,
-        schedule_config=ScheduleConfig(scheduler="DDIMScheduler", beta_end=0.013),
-    )
+    parts = small_model(attention_levels=(False, True, True), **unet_settings)
+    return replace(parts, schedule_config=ScheduleConfig(scheduler="DDIMScheduler", beta_end=0.013))
 
 
 @pytest.fixture(scope="module")

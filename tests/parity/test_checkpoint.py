@@ -48,7 +48,7 @@ def test_diffusers_opens_our_folder_without_a_complaint(opened):
     assert (
         type(pipeline.scheduler).__name__ == "DDIMScheduler" and pipeline.scheduler.config.beta_end == 0.013
     )
-    assert pipeline.vae.config.scaling_factor == 0.5 and pipeline.vae_scale_factor == 4
+    assert pipeline.vae.config.scaling_factor == 0.3 and pipeline.vae_scale_factor == 4
     assert pipeline.unet.config.attention_head_dim == [1, 2, 3]
 
 

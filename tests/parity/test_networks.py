@@ -13,23 +13,12 @@ from sdlearn.clip import CLIPTextModel, CLIPVisionModel, pool_at_end
 from sdlearn.config import CLIPTextConfig, CLIPVisionConfig, UNetConfig, VAEConfig
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
+from tests.small_pipeline import randomise
 
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
 
 TOLERANCE = 1e-5
-
-
-def randomise(module: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """Random numbers in every parameter, norms and biases too, of a size that keeps activations in range."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            fan_in = max(parameter[0].numel(), 1) if parameter.dim() > 1 else 4
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan_in**0.5)
-            if parameter.dim() == 1:
-                parameter.add_(0.5)
-    return module.eval()
 
 
 def randn(*shape: int, seed: int = 1) -> torch.Tensor:
