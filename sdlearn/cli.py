@@ -156,8 +156,8 @@ def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentPar
     add_drawing_arguments(txt2img)
 
     img2img = command("img2img", commands.img2img, "redraw a picture so that it fits a sentence")
-    img2img.add_argument("image", type=Path)
-    img2img.add_argument("prompt")
+    img2img.add_argument("image", type=Path, help="the picture to redraw")
+    img2img.add_argument("prompt", nargs="?", help="may be left out with --from")
     img2img.add_argument(
         "--strength",
         type=float,
@@ -169,9 +169,9 @@ def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentPar
     inpaint = command(
         "inpaint", commands.inpaint, "paint a part of a picture anew, so that it fits a sentence"
     )
-    inpaint.add_argument("image", type=Path)
+    inpaint.add_argument("image", type=Path, help="the picture to paint in")
     inpaint.add_argument("mask", type=Path, help="a picture of the same size, white where to paint")
-    inpaint.add_argument("prompt")
+    inpaint.add_argument("prompt", nargs="?", help="may be left out with --from")
     inpaint.add_argument("--strength", type=float, default=1.0, help="1: forget what was there (default)")
     inpaint.add_argument(
         "--paste-original", action="store_true", help="put the original pixels back outside the mask, softly"
@@ -237,10 +237,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code; bad input becomes one message on stderr and code 2."""
     args = build_parser().parse_args(arguments)
     try:
-        if getattr(args, "from_file", None):
-            args = build_parser(commands.settings_of(args.from_file)).parse_args(arguments)
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
+            if getattr(args, "from_file", None):
+                args = build_parser(commands.settings_of(args.from_file)).parse_args(arguments)
             return args.run(args) or 0
     except KeyboardInterrupt:
         print("sdlearn: interrupted", file=sys.stderr)
@@ -249,7 +249,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sdlearn: error: {error}", file=sys.stderr)
         return 2
     except MemoryError as error:
-        print(f"sdlearn: error: {error or 'this machine has no room for it: ask for less.'}", file=sys.stderr)
+        print(
+            f"sdlearn: error: {str(error) or 'this machine has no room for it: ask for less.'}",
+            file=sys.stderr,
+        )
         return 2
     except RuntimeError as error:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,35 +108,65 @@ def load_model(args: argparse.Namespace) -> StableDiffusion:
         vae=args.vae,
         safety_checker=not args.no_safety_checker,
     )
+    drawn_with = getattr(args, "drawn_with", pipe.name)
+    if drawn_with != pipe.name:
+        warnings.warn(
+            f"the settings are of model {drawn_with!r}, this is {pipe.name!r} (--model).", stacklevel=2
+        )
     return pipe.save_memory(device) if args.save_memory else pipe
 
 
+# Settings of a picture -> the command line's name, and what the value must be.
+SETTINGS = {
+    "prompt": ("prompt", str),
+    "negative_prompt": ("negative", str),
+    "num_inference_steps": ("steps", int),
+    "guidance_scale": ("cfg", (int, float)),
+    "guidance_rescale": ("rescale", (int, float)),
+    "guidance_interval": ("guidance_interval", list),
+    "strength": ("strength", (int, float)),
+    "sampler": ("sampler", str),
+    "spacing": ("spacing", str),
+    "eta": ("eta", (int, float)),
+    "clip_skip": ("clip_skip", int),
+    "prompt_weights": ("prompt_weights", bool),
+    "long_prompts": ("long_prompts", bool),
+    "paste_original": ("paste_original", bool),
+    "seed": ("seed", int),
+    "model": ("drawn_with", str),
+}
+
+
 def settings_of(picture: Path) -> dict[str, Any]:
-    """A picture's settings under the names of the command line. Raises ValueError where there are none."""
+    """A picture's settings under the names of the command line; warns about what cannot be drawn again.
+
+    Raises ValueError where there are none, or where one is not of its type.
+    """
     from sdlearn.metadata import read_settings
 
     found = read_settings(picture)
-    names = {
-        "prompt": "prompt",
-        "negative_prompt": "negative",
-        "num_inference_steps": "steps",
-        "guidance_scale": "cfg",
-        "guidance_rescale": "rescale",
-        "strength": "strength",
-    }
-    names |= {
-        name: name for name in ("sampler", "spacing", "eta", "clip_skip", "prompt_weights", "long_prompts")
-    }
-    settings = {ours: found[name] for name, ours in names.items() if name in found}
-    if isinstance(found.get("seed"), int):
-        settings["seed"] = found["seed"]
-    if found.get("guidance_interval"):
-        settings["guidance_interval"] = tuple(found["guidance_interval"])
-    if isinstance(found.get("width"), int) and isinstance(found.get("height"), int):
+    settings = {}
+    for name, (ours, kind) in SETTINGS.items():
+        value = found.get(name)
+        if value is None:
+            continue
+        if isinstance(value, list) and kind in (str, int):
+            raise ValueError(
+                f"{str(picture)!r} was drawn with several in one call ({name}); draw them one by one."
+            )
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{str(picture)!r} says {name} is {str(value)[:80]!r}, which it cannot be.")
+        settings[ours] = tuple(value) if kind is list else value
+    if type(found.get("width")) is int and type(found.get("height")) is int:
         settings["size"] = found["width"], found["height"]
-    for name in ("prompt", "negative"):  # a list where one call drew several prompts: which one is not known
-        if not isinstance(settings.get(name, ""), str):
-            raise ValueError(f"{str(picture)!r} was drawn with several prompts at once; give the prompt.")
+    for name, meaning in (
+        ("latents", "began with noise of its own"),
+        ("resumed", "was resumed with other settings"),
+    ):
+        if name in found:
+            warnings.warn(
+                f"{str(picture)!r} {meaning}: it cannot be drawn again from its settings.", stacklevel=2
+            )
     return settings
 
 
@@ -193,7 +224,9 @@ def save_pictures(
 
 
 def planned_files(args: argparse.Namespace) -> list[Path]:
-    """Where the pictures of txt2img or img2img will go; their strips lie beside them."""
+    """Where the pictures of a drawing will go; their strips lie beside them."""
+    if args.prompt is None:
+        raise ValueError("give a prompt, or --from FILE.png with the settings of a picture.")
     files = picture_files(args.out, args.prompt, [args.seed + k for k in range(args.n)])
     if args.steps_strip:
         for path in files:
@@ -205,8 +238,8 @@ def planned_files(args: argparse.Namespace) -> list[Path]:
 
 def txt2img(args: argparse.Namespace) -> None:
     """Draw a sentence."""
-    if args.prompt is None:
-        raise ValueError("give a prompt, or --from FILE.png with the settings of a picture.")
+    if hasattr(args, "strength"):
+        warnings.warn("the settings are of a redrawn picture; txt2img draws without one.", stacklevel=2)
     files = planned_files(args)
     pipe = load_model(args)
     save_pictures(args, pipe, pipe.txt2img(args.prompt, **drawing_arguments(args)), files)

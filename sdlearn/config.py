@@ -29,7 +29,23 @@ def _known(cls: type, data: dict[str, Any]) -> dict[str, Any]:
     """The entries of ``data`` that are fields of ``cls``; lists become tuples, null means "not given"."""
     names = {field.name for field in fields(cls)}
     found = {key: value for key, value in data.items() if key in names and value is not None}
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    known = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    for field in fields(cls):
+        if field.name in known and field.name != "num_heads":
+            _check_type(field.name, known[field.name], field.default)
+    return known
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    """Raise ValueError unless ``value`` is of the kind of ``default``: a file may hold anything."""
+    if isinstance(default, tuple):
+        right = isinstance(value, tuple) and all(type(one) is type(default[0]) for one in value)
+    elif isinstance(default, float):
+        right = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    else:
+        right = type(value) is type("" if default is None else default)
+    if not right:
+        raise ValueError(f"{name} must be like {default!r}, not {str(value)[:80]!r}")
 
 
 @dataclass(frozen=True)
@@ -119,6 +135,8 @@ class VAEConfig:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> VAEConfig:
         """Read ``vae/config.json``. Published SD 1.x files omit ``scaling_factor``: it is then 0.18215."""
+        if data.get("scaling_factor") is not None and not data["scaling_factor"] > 0:
+            raise ValueError(f"scaling_factor must be above 0, not {data['scaling_factor']!r}")
         return cls(**{key: value for key, value in _known(cls, data).items() if key != "norm_eps"})
 
     def to_json(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from sdlearn.arguments import (
 )
 from sdlearn.guidance import check_guidance_scale, check_interval, check_rescale
 from sdlearn.image import check_size, load_image, to_tensor
-from sdlearn.inpainting import mask_tensor
+from sdlearn.inpainting import latent_mask, mask_tensor
 from sdlearn.plan import Plan, Sampler, default_sampler, get_sampler, make_plan
 from sdlearn.schedule import Schedule
 from sdlearn.trace import Step
@@ -98,13 +98,22 @@ class Drawing:
         return torch.cat([torch.randn(1, *self.shape[1:], generator=one) for one in generators])
 
 
+def wishes_of(asked: dict[str, Any]) -> Wishes:
+    """The wishes of a call; TypeError for an argument that there is not."""
+    known = [field.name for field in fields(Wishes)]
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise TypeError(f"there is no argument {unknown[0]!r} here; there are {', '.join(known)}.")
+    return Wishes(**asked)
+
+
 def text_to_image(
     model: Model, prompt: str | Sequence[str], latents: Tensor | None = None, **asked: Any
 ) -> Drawing:
     """The request of ``StableDiffusion.txt2img``. Without a size: the latents', else the model's own."""
     if model.repaints:
         raise ValueError("this is an inpainting model: its U-Net needs a picture and a mask; use inpaint.")
-    wishes = Wishes(**asked)
+    wishes = wishes_of(asked)
     own = (model.sample_size, model.sample_size)
     rows, columns = latents.shape[-2:] if isinstance(latents, Tensor) and latents.ndim == 4 else own
     height = rows * model.factor if wishes.height is None else wishes.height
@@ -128,7 +137,7 @@ def image_to_image(
         raise ValueError(
             "this is an inpainting model: its U-Net needs a mask beside the picture; use inpaint."
         )
-    wishes = Wishes(**asked)
+    wishes = wishes_of(asked)
     images, size = _pictures(model, "image", image, wishes)
     drawing = _request(model, prompt, replace(wishes, width=size[0], height=size[1]))
     drawing = _later_start(drawing, strength)
@@ -145,10 +154,13 @@ def repainting(
     **asked: Any,
 ) -> Drawing:
     """The request of ``StableDiffusion.inpaint``: the mask is white where to paint, and of the picture's size."""
-    wishes = Wishes(**asked)
+    wishes = wishes_of(asked)
     images, size = _pictures(model, "image", image, wishes)
     masks = [load_image(one) for one in (mask if isinstance(mask, list | tuple) else [mask])]
-    if not masks or any(one.size != images[0].size for one in masks):
+    pairs = zip(
+        images * (len(masks) if len(images) == 1 else 1), masks * (len(images) if len(masks) == 1 else 1)
+    )
+    if not masks or any(one.size != image.size for image, one in pairs):
         sizes = ", ".join(sorted({f"{w}x{h}" for w, h in (one.size for one in masks)})) or "none"
         raise ValueError(
             f"mask must have the size of the image, {images[0].width}x{images[0].height} pixels, got {sizes}."
@@ -156,8 +168,11 @@ def repainting(
     drawing = _request(model, prompt, replace(wishes, width=size[0], height=size[1]))
     drawing = _later_start(drawing, strength)
     painted = mask_tensor(_fitted("mask", masks, drawing))
-    if not painted.flatten(1).any(dim=1).all():
-        raise ValueError("mask is black all over: there is nothing to paint; paint is where it is white.")
+    if not latent_mask(painted, model.factor).flatten(1).any(dim=1).all():
+        raise ValueError(
+            "mask is black all over, or white in strokes too thin to see: there is nothing to paint. Paint is "
+            f"where it is white, in squares of {model.factor} pixels, whose upper left corner decides."
+        )
     settings = {**drawing.settings, "paste_original": bool(paste_original)}
     return replace(
         drawing,
@@ -196,9 +211,19 @@ def resumed(
         prompts=checked.prompts,
         negative_prompts=checked.negative_prompts,
         wishes=checked.wishes,
-        settings={**drawing.settings, **{name: checked.settings[name] for name in allowed if name in asked}},
+        settings=_resumed_settings(drawing.settings, checked.settings, asked, step),
         done=tuple(steps[:step]),
     )
+
+
+def _resumed_settings(
+    before: dict[str, Any], now: dict[str, Any], asked: dict[str, Any], step: int
+) -> dict[str, Any]:
+    """The settings of a resumed run: where something has changed, also at which step and what it was before."""
+    changed = {name: now[name] for name in asked if name in now and now[name] != before.get(name)}
+    if not changed:
+        return before
+    return {**before, **changed, "resumed": {"step": step, **{name: before.get(name) for name in changed}}}
 
 
 def _pictures(
@@ -260,7 +285,9 @@ def _request(model: Model, prompt: Any, wishes: Wishes) -> Drawing:
         num_inference_steps=steps,
         guidance_scale=scale,
         guidance_rescale=check_rescale(wishes.guidance_rescale),
-        guidance_interval=check_interval(wishes.guidance_interval) if wishes.guidance_interval else None,
+        guidance_interval=None
+        if wishes.guidance_interval is None
+        else check_interval(wishes.guidance_interval),
         eta=check_eta(wishes.eta, name, sampler),
         num_images_per_prompt=per_prompt,
     )

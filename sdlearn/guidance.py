@@ -41,7 +41,7 @@ def check_interval(interval: tuple[float, float] | None) -> tuple[float, float]:
         if isinstance(end, bool) or not isinstance(end, int | float):
             raise TypeError(f"guidance_interval must be two noise levels (low, high), got {interval!r}.")
     low, high = map(float, interval)
-    if not 0 <= low <= high:
+    if not 0 <= low <= high < math.inf:
         raise ValueError(f"guidance_interval must be 0 <= low <= high (a sigma of a step), got {interval}.")
     return low, high
 

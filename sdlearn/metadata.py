@@ -10,7 +10,8 @@ from typing import Any
 from PIL import Image
 
 LONGEST = 2**20  # characters of text that are read from a PNG
-PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')  # one entry of the last line
+LONGEST_LINE = 2**14  # characters of the line of entries
+PAIR = re.compile(r'\s*(\w[\w \-/]{1,40}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')  # one entry of the last line
 # What other tools call the samplers, in the text that they read from a PNG.
 SAMPLER_TITLES = {
     "ddpm": "DDPM",
@@ -38,7 +39,7 @@ def parameters_text(settings: dict[str, Any]) -> str:
     sampler = settings.get("sampler")
     pairs = {
         "Steps": settings.get("num_inference_steps"),
-        "Sampler": SAMPLER_TITLES.get(sampler, sampler),
+        "Sampler": SAMPLER_TITLES.get(str(sampler), sampler),
         "CFG scale": settings.get("guidance_scale"),
         "Seed": settings.get("seed"),
         "Size": size,
@@ -65,13 +66,16 @@ def parse_parameters(text: str) -> dict[str, Any]:
     A line of the prompt that looks like another part of the format cannot be told from it: the JSON can.
     """
     *lines, last = text.strip().split("\n")
-    pairs = dict(PAIR.findall(last))
+    pairs = dict(PAIR.findall(last)) if len(last) <= LONGEST_LINE else {}
     if len(pairs) < 3:
         return {}
     at = next((k for k, line in enumerate(lines) if line.startswith("Negative prompt:")), len(lines))
     negative = "\n".join(lines[at:]).removeprefix("Negative prompt:").strip()
     settings: dict[str, Any] = {"prompt": "\n".join(lines[:at]).strip(), "negative_prompt": negative}
     names = {title: name for name, title in SAMPLER_TITLES.items()}
+    curve = pairs.get("Schedule type", "").strip().lower()  # newer files name it apart from the sampler
+    if curve in ("karras", "exponential"):
+        settings["spacing"] = curve
     known = {
         "Steps": ("num_inference_steps", int),
         "Sampler": ("sampler", lambda title: names.get(_unquoted(title))),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +17,7 @@ from sdlearn.config import ScheduleConfig
 from sdlearn.drawing import Model
 from sdlearn.image import to_images
 from sdlearn.memory import in_portions, tiled_decode, visiting
-from sdlearn.prompts import chunks_of, equally_long
+from sdlearn.prompts import LOOKS_WEIGHTED, chunks_of, equally_long
 from sdlearn.safety import SafetyChecker
 from sdlearn.schedule import Schedule
 from sdlearn.tokenizer import Tokenizer
@@ -80,16 +79,23 @@ class Networks:
         parts, opened = checkpoint.load_checkpoint(
             model, dtype, device, prediction_type=prediction_type, variant=variant, tokenizer=tokenizer
         )
-        schedule, decoder = parts.schedule_config, parts.vae
-        if prediction_type is not None:
-            schedule = replace(schedule, prediction_type=prediction_type)
+        decoder = parts.vae
         if vae is not None:
-            decoder = checkpoint.open_vae(vae).load(dtype, device)
+            other = checkpoint.open_vae(vae)
+            kinds = {(one.config.factor, one.config.latent_channels) for one in (other, decoder)}
+            if len(kinds) > 1:
+                raise checkpoint.CheckpointError(
+                    f"{vae} has latents of other pixels or channels than the model's own: take one of its family."
+                )
+            decoder = other.load(dtype, device)
         place, checker = opened.source, None
         if safety_checker and (place / "safety_checker" / "config.json").is_file():
             checker = SafetyChecker.from_folder(place / "safety_checker", dtype, device)
-        name = place.stem if place.is_file() else place.resolve().name
-        pipe = cls(parts.unet, decoder, parts.text_encoder, parts.tokenizer, schedule, name, checker)
+        of_hub = "snapshots" in place.parts  # folders of the hub's cache are named by a checksum
+        name = str(model) if of_hub else place.stem if place.is_file() else place.resolve().name
+        pipe = cls(
+            parts.unet, decoder, parts.text_encoder, parts.tokenizer, parts.schedule_config, name, checker
+        )
         pipe.checkpoint = opened
         return pipe
 
@@ -100,12 +106,18 @@ class Networks:
 
         In half precision, if ``dtype`` does not say otherwise.
         """
+        if self.safety_checker is not None:
+            warnings.warn("the safety checker is not saved; copy its folder.", stacklevel=2)
         networks = self.unet, self.vae, self.text_encoder
         parts = checkpoint.Parts(*networks, self.tokenizer, self.schedule.config)
         return checkpoint.save_folder(parts, folder, dtype, overwrite)
 
-    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(
+        self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
         """Move the networks to a device, or to another type of numbers; returns itself."""
+        if isinstance(device, torch.dtype):  # pipe.to(torch.float16)
+            device, dtype = None, device
         for network in self._networks:
             network.to(device=device, dtype=dtype)
         return self
@@ -168,8 +180,18 @@ class Networks:
 
         ``clip_skip``, ``prompt_weights`` and ``long_prompts`` are told in sdlearn.prompts.
         """
+        layers = self.text_encoder.config.num_hidden_layers
+        if isinstance(prompts, str) or not 0 <= clip_skip < layers:
+            raise ValueError(
+                f"give a list of prompts, and a clip_skip from 0 to {layers - 1}; got {clip_skip!r}."
+            )
         chunked = []
         for prompt in prompts:
+            if not prompt_weights and LOOKS_WEIGHTED.search(prompt):
+                warnings.warn(
+                    f"{prompt[:60]!r} looks like weights: they are read with prompt_weights=True (--prompt-weights).",
+                    stacklevel=2,
+                )
             chunks, cut = chunks_of(self.tokenizer, prompt, prompt_weights, long_prompts)
             if cut:
                 room = self.tokenizer.max_length - 2

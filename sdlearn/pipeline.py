@@ -118,8 +118,10 @@ class StableDiffusion(Networks):
         ``changes`` may be another prompt, negative_prompt, guidance_scale, guidance_rescale or guidance_interval.
         Without any the result is the same.
         """
-        if not isinstance(generation, Generation) or generation.drawing is None:
+        if not isinstance(generation, Generation):
             raise TypeError(f"generation must be the result of a drawing, got {type(generation).__name__}.")
+        if generation.drawing is None:
+            raise ValueError("this generation was drawn with record=False: there is no step to go on from.")
         return self._draw(resumed(generation.drawing, generation.steps, step, changes, self.model), True)
 
     def txt2img_steps(self, prompt: str | Sequence[str], **arguments: Any) -> Iterator[Step]:
@@ -220,12 +222,13 @@ class StableDiffusion(Networks):
         )
         steps: list[Step] = list(drawing.done)
         last: Step | None = None
+        self.interrupted = None
         try:
             for last in bar:
                 steps = [*steps, last] if record else [last]
             return self._finish(drawing, steps, record)
         except KeyboardInterrupt:
-            if last is not None:
+            if last is not None and record:
                 latents = self.schedule.to_vp(last.x_next, last.sigma_next)
                 self.interrupted = Generation([], latents, steps if record else [], drawing.settings, drawing)
             raise

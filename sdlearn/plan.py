@@ -142,10 +142,15 @@ def default_sampler(scheduler: str, algorithm_type: str | None = None) -> str:
     """The name of the sampler that does what this class of diffusers does: "pndm" for PNDMScheduler."""
     for name, sampler in SAMPLERS.items():
         kind = dict(sampler.settings).get("algorithm_type")
-        if sampler.scheduler == scheduler and kind == (algorithm_type if algorithm_type == SDE[1] else None):
+        if sampler.scheduler == scheduler and kind == (
+            None if algorithm_type == "dpmsolver++" else algorithm_type
+        ):
             return name
     known = ", ".join(dict.fromkeys(sampler.scheduler for sampler in SAMPLERS.values()))
-    raise ValueError(f"no sampler does what {scheduler!r} does; known are {known}. Name a sampler instead.")
+    like = f" with {algorithm_type!r}" if algorithm_type else ""
+    raise ValueError(
+        f"no sampler does what {scheduler!r}{like} does; known are {known}. Name a sampler instead."
+    )
 
 
 def choose_spacing(name: str, sampler: Sampler, schedule: Schedule, asked: str | None) -> tuple[str, str]:
@@ -160,6 +165,8 @@ def choose_spacing(name: str, sampler: Sampler, schedule: Schedule, asked: str |
     base = asked if asked in sampler.spacings else base
     if base not in sampler.spacings:
         raise ValueError(f"timestep_spacing {base!r} is unknown; use one of {', '.join(sampler.spacings)}.")
+    if KARRAS in sampler.settings and asked not in (None, "karras"):
+        raise ValueError(f"spacing {asked!r} is not for {name}, which has its own; take dpmpp_2m.")
     curve = asked if asked in ("karras", "exponential") else ""
     if curve and not sampler.sigma_range:
         able = ", ".join(other for other, one in SAMPLERS.items() if one.sigma_range)

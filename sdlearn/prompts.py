@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from sdlearn.tokenizer import Tokenizer
 
 STEP = 1.1  # what a pair of parentheses counts
+LONGEST = 10_000  # characters
 MOST = 10.0  # a larger weight is taken for a mistake
+LOOKS_WEIGHTED = re.compile(r"\([^()]+:\s*\d[\d.]*\s*\)")
 PIECE = re.compile(r"\\[()\[\]\\]|\(|\[|:\s*([+-]?[\d.]+)\s*\)|\)|\]|[^\\()\[\]:]+|:|\\")
 
 
@@ -48,6 +50,8 @@ def parse_weights(text: str) -> list[tuple[str, float]]:
             piece[1] *= factor
         return True
 
+    if len(text) > LONGEST:
+        raise ValueError(f"a prompt of {len(text)} characters cannot be weighted: at most {LONGEST} can.")
     for found in PIECE.finditer(text):
         piece = found[0]
         if piece in ("(", "["):
@@ -60,6 +64,10 @@ def parse_weights(text: str) -> list[tuple[str, float]]:
         close(open_at[-1][0], STEP if open_at[-1][0] == "(" else 1 / STEP)
     joined: list[list] = []
     for piece, weight in pieces:
+        if not weight <= MOST:
+            raise ValueError(
+                f"the weights of {piece[:40]!r} multiply to more than {MOST:g}: use fewer of them."
+            )
         if joined and joined[-1][1] == weight:
             joined[-1][0] += piece
         else:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdlearn.checkpoint.errors import CheckpointError
+from sdlearn.checkpoint.errors import CheckpointError, brief
 from sdlearn.checkpoint.files import open_weights
 from sdlearn.checkpoint.folder import find_weights, read_json
 from sdlearn.checkpoint.parts import Part
@@ -45,12 +45,24 @@ class SafetyChecker:
         """Read the ``safety_checker`` folder of a checkpoint. Raises CheckpointError."""
         data = read_json(folder / "config.json")
         vision = data.get("vision_config") or data.get("vision_config_dict") or {}
-        size = {"projection_dim": data.get("projection_dim", CLIPVisionConfig.projection_dim)}
-        config = CLIPVisionConfig.from_json({**vision, **size})
+        width = data.get("projection_dim", CLIPVisionConfig.projection_dim)
+        try:
+            config = CLIPVisionConfig.from_json({**vision, "projection_dim": width})
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{folder / 'config.json'} describes no image tower ({brief(error)})."
+            ) from error
         weights = open_weights(find_weights(folder, "model", "pytorch_model"))
         missing = [name for name in CONCEPTS if name not in weights.tensors]
         if missing:
             raise CheckpointError(f"{folder} holds no safety checker: {missing[0]} is missing.")
+        shapes = [tuple(weights.tensors[name].shape) for name in CONCEPTS]
+        if (
+            shapes[0][1:] != (width,)
+            or shapes[2][1:] != (width,)
+            or shapes[1::2] != [shapes[0][:1], shapes[2][:1]]
+        ):
+            raise CheckpointError(f"{folder} holds no safety checker: its concepts are not of width {width}.")
         names = [
             name for name in weights.tensors if not name.endswith("position_ids") and name not in CONCEPTS
         ]
@@ -68,8 +80,12 @@ class SafetyChecker:
         """True for each picture that is too near to a concept; (n, 3, 224, 224) as ``clip_pixels`` makes them."""
         first = next(self.tower.parameters())
         vectors = F.normalize(self.tower(pixels.to(first)).float(), dim=-1)
-        special = vectors @ F.normalize(self.special, dim=-1).T - self.special_thresholds
-        nearness = vectors @ F.normalize(self.concepts, dim=-1).T - self.thresholds
+        concepts, thresholds, special_concepts, special_thresholds = (
+            tensor.to(vectors)
+            for tensor in (self.concepts, self.thresholds, self.special, self.special_thresholds)
+        )
+        special = vectors @ F.normalize(special_concepts, dim=-1).T - special_thresholds
+        nearness = vectors @ F.normalize(concepts, dim=-1).T - thresholds
         stricter = STRICTER * (_rounded(special) > 0).any(dim=1, keepdim=True)
         return (_rounded(nearness + stricter) > 0).any(dim=1).tolist()
 
@@ -90,8 +106,7 @@ def clip_pixels(images: Sequence[Image.Image], size: int = 224) -> Tensor:
     """Pictures as CLIP's image tower expects them: (n, 3, size, size), shorter side resized, middle cut, normalised."""
     rows = []
     for image in images:
-        scale = size / min(image.size)
-        width, height = (max(size, int(side * scale)) for side in image.size)
+        width, height = (size * side // min(image.size) for side in image.size)
         resized = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
         left, top = (width - size) // 2, (height - size) // 2
         cut = resized.crop((left, top, left + size, top + size))

@@ -34,6 +34,13 @@ def picture(width=32, height=32):
     return Image.new("RGB", (width, height), "grey")
 
 
+def speck():
+    """White in a few pixels, none of which decides for its square."""
+    mask = Image.new("L", (32, 32))
+    mask.paste(255, (1, 1, 3, 3))
+    return mask
+
+
 # Arguments, the error, and words that its message must hold: the argument, what was given, what is allowed.
 BOTH = [
     ({"prompt": None}, TypeError, "prompt must be a str or a list of str, got None"),
@@ -100,6 +107,12 @@ BOTH = [
     ),
     ({"guidance_rescale": "x"}, TypeError, "guidance_rescale must be a number from 0 to 1, got 'x'"),
     ({"guidance_interval": 3}, TypeError, "guidance_interval must be two noise levels (low, high), got 3"),
+    ({"guidance_interval": (0.3, math.inf)}, ValueError, "guidance_interval must be 0 <= low <= high"),
+    ({"guidance_interval": []}, TypeError, "guidance_interval must be two noise levels"),
+    ({"sampler": "dpmpp_2m_karras", "spacing": "linspace"}, ValueError, "which has its own; take dpmpp_2m"),
+    ({"prompt": "((((cat:9):9):9):9)", "prompt_weights": True}, ValueError, "multiply to more than 10"),
+    ({"prompt": "(" * 8000 + "a", "prompt_weights": True}, ValueError, "multiply to more than 10"),
+    ({"prompt": "a" * 10001, "prompt_weights": True}, ValueError, "a prompt of 10001 characters cannot"),
     ({"guidance_interval": (5, 1)}, ValueError, "guidance_interval must be 0 <= low <= high"),
     ({"guidance_interval": (0, "x")}, TypeError, "guidance_interval must be two noise levels"),
     ({"clip_skip": 2}, ValueError, "clip_skip must be from 0 to 1, this text encoder has 2 layers; got 2"),
@@ -178,7 +191,12 @@ MASK_ONLY = [
     ({"mask": None}, TypeError, "a picture must be a path or a PIL image, not NoneType"),
     ({"mask": []}, ValueError, "mask must have the size of the image, 32x32 pixels, got none"),
     ({"mask": picture(16)}, ValueError, "mask must have the size of the image, 32x32 pixels, got 16x32"),
-    ({"mask": Image.new("L", (32, 32))}, ValueError, "mask is black all over: there is nothing to paint"),
+    (
+        {"mask": Image.new("L", (32, 32))},
+        ValueError,
+        "mask is black all over, or white in strokes too thin to see: there is nothing to paint",
+    ),
+    ({"mask": speck()}, ValueError, "or white in strokes too thin to see"),
     ({"mask": [picture(), picture()]}, ValueError, "mask has 2 entries for 1 prompts"),
     ({"mask": "no such mask.png"}, ValueError, "there is no picture file 'no such mask.png'"),
 ]
@@ -253,6 +271,23 @@ def test_what_cannot_be_resumed(pipe):
         pipe.resume(out, 1, guidance_scale=-2)
 
 
+def test_prompts_are_a_list_and_layers_are_there(pipe):
+    for arguments in (
+        {"prompts": "cat"},
+        {"prompts": ["cat"], "clip_skip": 2},
+        {"prompts": ["cat"], "clip_skip": -1},
+    ):
+        with pytest.raises(ValueError, match="give a list of prompts, and a clip_skip from 0 to 1"):
+            pipe.encode_prompt(**arguments)
+
+
+def test_each_picture_has_a_mask_of_its_own_shape(pipe):
+    images, size = [picture(64, 32), picture(32, 64)], {"height": 32, "width": 32}
+    white = Image.new("L", (64, 32), 255)
+    with pytest.raises(ValueError, match="mask must have the size of the image"):
+        pipe.inpaint(images, white, ["a", "b"], **size)
+
+
 def test_good_input_does_reach_the_networks(pipe):
     """Otherwise the cases above would prove nothing."""
     with pytest.raises(NetworkRan):
@@ -269,7 +304,9 @@ def test_good_input_does_reach_the_networks(pipe):
 
 def test_unknown_arguments_are_named(pipe):
     for call in (pipe.txt2img, pipe.txt2img_steps):
-        with pytest.raises(TypeError, match="'steps'"):
+        with pytest.raises(
+            TypeError, match="there is no argument 'steps' here; there are negative_prompt, num_inf"
+        ):
             call("a cat", steps=20)
 
 

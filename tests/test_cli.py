@@ -200,7 +200,7 @@ def test_bad_input(model, here, capsys, arguments, message):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["img2img", "a.png"], "the following arguments are required: prompt (see: sdlearn img2img --help)"),
+        (["img2img"], "the following arguments are required: image (see: sdlearn img2img --help)"),
         (["txt2img", "a cat", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
         (
             ["txt2img", "a cat", "--size", "128"],

@@ -496,6 +496,20 @@ FOLDERS = {
     ),
     "words that are a list": (replaced("tokenizer/vocab.json", b"[]"), "vocab.json"),
     "merges of one": (replaced("tokenizer/merges.txt", b"#version: 0.2\nabc\n"), "merges.txt"),
+    "a number as text": (
+        config_of("unet/config.json", layers_per_block="2"),
+        "layers_per_block must be like 2",
+    ),
+    "a size as text": (config_of("text_encoder/config.json", vocab_size="x"), "vocab_size must be like"),
+    "a factor as text": (config_of("vae/config.json", scaling_factor="x"), "vae"),
+    "a factor of zero": (config_of("vae/config.json", scaling_factor=0), "scaling_factor must be above 0"),
+    "a list for a number": (config_of("unet/config.json", sample_size=[8, 8]), "sample_size must be like"),
+    "an offset as text": (config_of("scheduler/scheduler_config.json", steps_offset="x"), "steps_offset"),
+    "a sample for a prediction": (
+        config_of("scheduler/scheduler_config.json", prediction_type="sample"),
+        "prediction_type is 'sample'",
+    ),
+    "a third order": (config_of("scheduler/scheduler_config.json", solver_order=3), "solver_order is 3"),
     "weights cut": (replaced(WEIGHTS, b"xyz"), "not a whole"),
 }
 

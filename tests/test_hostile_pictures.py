@@ -4,6 +4,7 @@ import io
 import os
 import random
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -240,6 +241,55 @@ def test_settings_of_other_tools_are_read(tmp_path):
     assert parse_parameters("only a prompt, with: a colon") == {}
     ours = {"prompt": "a cat", "num_inference_steps": 7, "sampler": "unipc", "seed": 3, "guidance_scale": 2.0}
     assert parse_parameters(parameters_text(ours)) == ours | {"negative_prompt": ""}
+
+
+def test_hostile_settings_take_no_time():
+    for text in ("x\n" + "a" * 2**20, "x\n" + "a: " * 2**18, "x\n" + 'a: "' * 4000):
+        start = time.perf_counter()
+        parse_parameters(text)
+        assert time.perf_counter() - start < 1
+
+
+WRONG = {
+    "num_inference_steps": 2.5,
+    "guidance_scale": [1],
+    "clip_skip": 0.5,
+    "long_prompts": 1,
+    "seed": True,
+    "guidance_interval": 5,
+    "prompt": 5,
+    "eta": "x",
+    "sampler": {},
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_settings_of_the_wrong_type_are_named(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_png(Image.new("RGB", (8, 8)), "one.png", {"prompt": "a cat", name: WRONG[name]})
+    assert main(["txt2img", "--from", "one.png", "--out", "two.png"]) == 2
+    error = capsys.readouterr().err
+    assert "'one.png'" in error and name in error and not Path("two.png").exists()
+
+
+def test_what_cannot_be_drawn_again_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "prompt": "a cat",
+        "num_inference_steps": 1,
+        "model": "another",
+        "strength": 0.5,
+        "resumed": {"step": 3},
+    }
+    save_png(Image.new("RGB", (8, 8)), "one.png", settings)
+    assert main(["txt2img", "--from", "one.png", "--out", "two.png"]) == 0
+    error = capsys.readouterr().err
+    for words in (
+        "was resumed with other settings",
+        "of a redrawn picture",
+        "of model 'another', this is 'scenes'",
+    ):
+        assert words in error
 
 
 def test_a_picture_is_drawn_again_from_its_file(tmp_path, monkeypatch, capsys):

@@ -336,6 +336,7 @@ def test_a_run_goes_on_from_any_recorded_step(pipe, sampler):
         assert [s.i for s in again.steps] == [0, 1, 2, 3] and again.settings == whole.settings
     other = pipe.resume(whole, 2, prompt=["a red castle", "a cat"], guidance_scale=9.0)
     assert other.settings["prompt"] == ["a red castle", "a cat"] and other.settings["guidance_scale"] == 9.0
+    assert other.settings["resumed"]["step"] == 2 and other.settings["resumed"]["guidance_scale"] == 5.0
     assert torch.equal(other.steps[1].x_next, whole.steps[1].x_next)
     assert difference(other.latents, whole.latents) > 1e-4
     painted = pipe.inpaint(picture(), half_mask(), "a cat", sampler=sampler, seed=5, **QUICK)
@@ -360,6 +361,7 @@ def test_an_interrupted_run_can_be_looked_at_and_resumed(pipe, monkeypatch):
     assert pipe.decode(left.latents)[0].size == (PIXELS, PIXELS)
     assert difference(pipe.resume(left, 2).latents, whole.latents) <= 1e-6
     assert torch.equal(pipe.txt2img("a cat", seed=5, **QUICK).latents, whole.latents)
+    assert pipe.interrupted is None
 
 
 def test_guidance_only_between_two_noise_levels(pipe):

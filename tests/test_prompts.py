@@ -64,8 +64,14 @@ def test_weights_move_vectors_on_a_line_from_the_empty_prompt(pipe):
         expected[:, place] = empty[:, place] + weight * (plain[:, place] - empty[:, place])
         torch.testing.assert_close(moved, expected)
     assert torch.equal(pipe.encode_prompt(["a (red:1) cat"], prompt_weights=True), plain)
-    as_text = pipe.encode_prompt(["a (red:2) cat"])
+    with pytest.warns(UserWarning, match="looks like weights"):
+        as_text = pipe.encode_prompt(["a (red:2) cat"])
     assert as_text.shape == plain.shape and not torch.equal(as_text, plain)
+
+
+def test_weights_that_are_not_read_are_said(pipe):
+    with pytest.warns(UserWarning, match="'a \\(red:1.3\\) cat' looks like weights"):
+        pipe.encode_prompt(["a (red:1.3) cat"])
 
 
 def test_long_prompts_are_read_in_chunks(pipe):

@@ -59,8 +59,9 @@ def test_a_concept_of_special_care_lowers_the_other_thresholds():
     assert checker.flags(pictures) == [True, False, False, True, False]
 
 
-def test_pictures_are_prepared_as_by_transformers():
-    image = Image.effect_noise((50, 40), 60).convert("RGB")
+@pytest.mark.parametrize("width, height", [(50, 40), (80, 360), (320, 680), (28, 28), (64, 30)])
+def test_pictures_are_prepared_as_by_transformers(width, height):
+    image = Image.effect_noise((width, height), 60).convert("RGB")
     processor = transformers.CLIPImageProcessor(
         crop_size={"height": 28, "width": 28}, size={"shortest_edge": 28}
     )
@@ -86,6 +87,14 @@ def test_flagged_pictures_are_black_and_said(folder):
     free = plain.txt2img("a cat", **quick)
     assert out.flagged == [False] and free.flagged is None
     assert out.images[0].tobytes() == free.images[0].tobytes()
+
+
+def test_the_concepts_go_where_the_tower_goes(folder):
+    """To another type of numbers as well as to another device."""
+    pipe = StableDiffusion.from_pretrained(folder).to(dtype=torch.bfloat16)
+    assert pipe.txt2img("a cat", num_inference_steps=1).flagged is not None
+    with pytest.warns(UserWarning, match="the safety checker is not saved"):
+        pipe.save_pretrained(folder.parent / "again")
 
 
 def test_a_damaged_checker_is_no_checker(folder, tmp_path):

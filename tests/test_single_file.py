@@ -34,22 +34,10 @@ def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-def with_a_layer_more(path):
-    """As real files of SD 2 are: with a last layer of the text tower that is not used."""
-    file = load_file(path)
-    layer = {name: t for name, t in file.items() if ".resblocks.1." in name}
-    file |= {name.replace(".resblocks.1.", ".resblocks.2."): t.clone() for name, t in layer.items()}
-    save_file(file, path.with_name(f"more {path.name}"))
-    path.unlink()
-    return path.with_name(f"more {path.name}").rename(path)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_written_file_is_read_as_it_was(tmp_path, tokenizer, family):
     parts = small_parts(family, tokenizer)
     path = write_single_file(parts, tmp_path / "model.safetensors", torch.float32)
-    if family == "SD 2":
-        path = with_a_layer_more(path)
     opened = open_single_file(path, "epsilon")
     read = opened.load(tokenizer)
     for part in ("unet", "vae", "text_encoder"):
@@ -123,7 +111,8 @@ def test_what_is_no_stable_diffusion_1_or_2(tmp_path, tokenizer):
     parts = small_parts("SD 2", tokenizer)
     path = write_single_file(parts, tmp_path / "model.safetensors", torch.float32)
     with pytest.raises(CheckpointError, match="does not say what its U-Net predicts"):
-        open_single_file(path)
+        open_single_file(path).load(tokenizer)
+    assert "what nobody has said (--prediction)" in str(open_single_file(path))
     with pytest.raises(CheckpointError, match="it exists; give another name"):
         write_single_file(parts, path)
     file = load_file(path)
@@ -152,8 +141,6 @@ def test_a_pipeline_from_a_file_draws_what_the_folder_draws(tmp_path, tokenizer,
     folder = save_folder(parts, tmp_path / "folder", torch.float32)
     tokenizer.save(tmp_path / "words")  # without a word on padding other than SD 1's
     path = write_single_file(parts, tmp_path / "model v1.5.safetensors", torch.float32)
-    if family == "SD 2":
-        path = with_a_layer_more(path)
     noise = torch.randn(1, 4, 8, 8)
     one = StableDiffusion.from_pretrained(folder)
     two = StableDiffusion.from_pretrained(path, tokenizer=tmp_path / "words", prediction_type="epsilon")
@@ -268,7 +255,7 @@ def test_hub_names_offline_give_one_clear_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(
-        CheckpointError, match="'owner/name' is no folder or file here, it is not in the cache"
+        CheckpointError, match="'owner/name' is no folder or file here, not whole in the cache"
     ):
         StableDiffusion.from_pretrained("owner/name")
     with pytest.raises(CheckpointError, match="does not exist: give a folder"):
@@ -298,3 +285,48 @@ def test_of_a_model_on_the_hub_only_what_is_read_is_downloaded():
     assert "unet/diffusion_pytorch_model.fp16.safetensors" in needed_files(files, "fp16")
     assert is_hub_id("stable-diffusion-v1-5/stable-diffusion-v1-5")
     assert not any(map(is_hub_id, ["scenes", "../x", "a/b/c", "/root/x", "a/..", "C:/x y"]))
+
+
+def test_one_tensor_under_two_names_is_refused(tmp_path, tokenizer):
+    file = load_file(write_single_file(small_parts("SD 1", tokenizer), tmp_path / "model.safetensors"))
+    twice = {name.replace("first_stage_model.", "vae."): torch.zeros_like(t) for name, t in file.items()}
+    save_file(file | twice, tmp_path / "twice.safetensors")
+    with pytest.raises(CheckpointError, match="two names of one tensor"):
+        open_single_file(tmp_path / "twice.safetensors")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, tokenizer):
+    parts = small_parts("SD 1", tokenizer)
+    with pytest.raises(CheckpointError, match="cannot write"):
+        write_single_file(parts, tmp_path / "nowhere" / "model.safetensors")
+    with torch.no_grad():
+        next(parts.unet.parameters()).view(-1)[0] = torch.nan
+    with pytest.raises(CheckpointError, match="NaN"):
+        write_single_file(parts, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_can_be_told_what_it_predicts(tmp_path, tokenizer):
+    folder = save_folder(small_parts("SD 1", tokenizer), tmp_path / "folder")
+    assert StableDiffusion.from_pretrained(folder).schedule.config.prediction_type == "epsilon"
+    told = StableDiffusion.from_pretrained(folder, prediction_type="v_prediction")
+    assert told.schedule.config.prediction_type == "v_prediction" and "v_prediction" in str(told.checkpoint)
+    with pytest.raises(CheckpointError, match="'banana' is unknown: pass 'epsilon' or 'v_prediction'"):
+        StableDiffusion.from_pretrained(folder, prediction_type="banana")
+
+
+def test_an_unfinished_download_is_not_taken_for_a_model(tmp_path, tokenizer, monkeypatch):
+    """The cache's folder counts only if all of it is there; a whole one gives the model its name on the hub."""
+    import shutil
+
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    snapshot = tmp_path / "models--own--name" / "snapshots" / "0123abc"
+    save_folder(small_parts("SD 1", tokenizer), snapshot)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert StableDiffusion.from_pretrained("own/name").name == "own/name"
+    shutil.rmtree(snapshot / "vae")
+    with pytest.raises(CheckpointError, match="not whole in the cache"):
+        StableDiffusion.from_pretrained("own/name")

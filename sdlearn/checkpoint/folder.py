@@ -111,7 +111,16 @@ FIXED = {
         "latents_std": None,
     },
     "text_encoder": {},
-    "scheduler": {"trained_betas": None, "rescale_betas_zero_snr": False, "thresholding": False},
+    "scheduler": {
+        "trained_betas": None,
+        "rescale_betas_zero_snr": False,
+        "thresholding": False,
+        "use_beta_sigmas": False,
+        "use_lu_lambdas": False,
+        "use_flow_sigmas": False,
+        "final_sigmas_type": "zero",
+        "solver_order": 2,
+    },
 }
 
 
@@ -262,6 +271,8 @@ def open_folder(folder: str | Path, variant: str | None = None) -> Checkpoint:
     schedule_config = _read_config(folder / "scheduler", "scheduler", ScheduleConfig, "scheduler_config.json")
     try:
         _check_schedule(Schedule(_not_endless(schedule_config)))
+        if schedule_config.prediction_type not in ("epsilon", "v_prediction"):
+            raise ValueError(f"prediction_type is {schedule_config.prediction_type!r}")
     except (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise CheckpointError(
             f"{folder / 'scheduler' / 'scheduler_config.json'} gives no noise schedule ({brief(error)}): {COPY_AGAIN}."

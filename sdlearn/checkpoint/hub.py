@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from sdlearn.checkpoint.errors import CheckpointError, brief
+from sdlearn.checkpoint.folder import open_folder
 
 SETTINGS = (
     "model_index.json",
@@ -43,6 +44,15 @@ def needed_files(files: list[str], variant: str | None = None) -> list[str]:
     return sorted(set(chosen))
 
 
+def _is_whole(folder: Path, variant: str | None) -> bool:
+    """Whether everything is there: an aborted download, or one of another variant, is not."""
+    try:
+        open_folder(folder, variant)
+    except CheckpointError:
+        return False
+    return True
+
+
 def download(name: str, variant: str | None = None) -> Path:
     """The folder of a model of the hub: from the local cache if it is there, else downloaded. Raises CheckpointError.
 
@@ -58,11 +68,11 @@ def download(name: str, variant: str | None = None) -> Path:
         cached = Path(snapshot_download(name, local_files_only=True))
     except Exception:  # not in the cache: the library has several errors for it
         cached = None
-    if cached is not None and (cached / "unet").is_dir() and (cached / "tokenizer").is_dir():
+    if cached is not None and _is_whole(cached, variant):
         return cached
     if constants.HF_HUB_OFFLINE:
         raise CheckpointError(
-            f"{name!r} is no folder or file here, it is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE "
+            f"{name!r} is no folder or file here, not whole in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE "
             "forbids to download it: unset it, or give a folder."
         )
     try:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from sdlearn.checkpoint.errors import CheckpointError
+from sdlearn.checkpoint.files import PICKLED
 from sdlearn.checkpoint.folder import open_folder
 from sdlearn.checkpoint.hub import download, is_hub_id
 from sdlearn.checkpoint.parts import Checkpoint, Parts
-from sdlearn.checkpoint.single_file import open_single_file
+from sdlearn.checkpoint.single_file import PREDICTION_TYPES, open_single_file
 from sdlearn.checkpoint.vocabulary import tokenizer_for
 from sdlearn.paths import shipped_model
 
@@ -30,7 +32,7 @@ def locate(model: str | Path, variant: str | None = None) -> Path:
             return shipped_model(str(model))
         except FileNotFoundError as error:
             raise CheckpointError(str(error)) from None
-    if isinstance(model, str) and is_hub_id(model):
+    if isinstance(model, str) and is_hub_id(model) and place.suffix not in (".safetensors", *PICKLED):
         return download(model, variant)
     raise CheckpointError(f"{model} does not exist: give a folder, a file, 'scenes', or a name on the hub.")
 
@@ -41,10 +43,18 @@ def open_checkpoint(
     """Everything about a checkpoint but its numbers; print it for a report. Raises CheckpointError.
 
     ``prediction_type`` is what a single file's U-Net predicts, where the file does not say it; ``variant``, such as
-    "fp16", chooses among the weights of a folder.
+    "fp16", chooses among the weights of a folder. Given for a folder, ``prediction_type`` overrides what it says.
     """
+    if prediction_type is not None and prediction_type not in PREDICTION_TYPES:
+        allowed = " or ".join(map(repr, PREDICTION_TYPES))
+        raise CheckpointError(f"prediction_type {prediction_type!r} is unknown: pass {allowed}.")
     place = locate(model, variant)
-    return open_folder(place, variant) if place.is_dir() else open_single_file(place, prediction_type)
+    if not place.is_dir():
+        return open_single_file(place, prediction_type)
+    opened = open_folder(place, variant)
+    if prediction_type is None:
+        return opened
+    return replace(opened, schedule_config=replace(opened.schedule_config, prediction_type=prediction_type))
 
 
 def load_checkpoint(
@@ -61,6 +71,7 @@ def load_checkpoint(
     A single file holds no vocabulary: ``tokenizer`` is a folder that does, see vocabulary.py.
     """
     opened = open_checkpoint(model, prediction_type=prediction_type, variant=variant)
+    opened.check_prediction()
     text = opened.parts["text_encoder"].config
     words = opened.tokenizer
     if words is None:

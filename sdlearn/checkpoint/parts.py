@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.files import Weights
 from sdlearn.checkpoint.tensors import Place, check_fit, fill, outline
 from sdlearn.clip import CLIPTextModel
@@ -17,6 +18,8 @@ from sdlearn.config import ScheduleConfig
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
+
+UNTOLD = "what nobody has said (--prediction)"  # the prediction type of some single files
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,17 @@ class Checkpoint:
 
     def load(self, tokenizer: Tokenizer, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Parts:
         """All networks with their numbers, read one tensor at a time. Raises CheckpointError."""
+        self.check_prediction()
         networks = {name: part.load(dtype, device) for name, part in self.parts.items()}
         return Parts(**networks, tokenizer=tokenizer, schedule_config=self.schedule_config)
+
+    def check_prediction(self) -> None:
+        """Raise CheckpointError where it is not known what the U-Net predicts."""
+        if self.schedule_config.prediction_type == UNTOLD:
+            raise CheckpointError(
+                f"{self.source} is of SD 2 and does not say what its U-Net predicts: pass prediction_type='epsilon' "
+                "(--prediction epsilon; SD 2 base, 512 pixels) or 'v_prediction' (SD 2 with 768 pixels)."
+            )
 
     def __str__(self) -> str:
         """The report: family, components, tensors used, tensors ignored and why."""

@@ -6,6 +6,7 @@ Such a file has no settings beside it: see single_file_configs.py. What its U-Ne
 from __future__ import annotations
 
 import re
+import secrets
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -16,10 +17,10 @@ from torch import Tensor
 
 from sdlearn.checkpoint import names as folder_names
 from sdlearn.checkpoint import single_file_names as names
-from sdlearn.checkpoint.errors import CheckpointError
+from sdlearn.checkpoint.errors import CheckpointError, brief
 from sdlearn.checkpoint.files import Weights, open_weights
 from sdlearn.checkpoint.folder import open_part
-from sdlearn.checkpoint.parts import Checkpoint, Part, Parts
+from sdlearn.checkpoint.parts import UNTOLD, Checkpoint, Part, Parts
 from sdlearn.checkpoint.single_file_configs import text_config_of, unet_config_of, vae_config_of
 from sdlearn.checkpoint.tensors import Place, outline, write_tensors
 from sdlearn.clip import CLIPTextModel
@@ -57,14 +58,18 @@ def with_usual_names(found: Iterable[str]) -> dict[str, str]:
     """{usual name: name in this file}: some files leave out ``text_model.``, or say ``vae.`` for the autoencoder."""
     bare = names.CLIP_PREFIX.removesuffix("text_model.")
     lacking = re.compile(re.escape(bare) + r"(embeddings|encoder|final_layer_norm)\.")
-    usual = {}
+    usual: dict[str, str] = {}
     for name in found:
+        today = name
         if lacking.match(name):
-            usual[names.CLIP_PREFIX + name[len(bare) :]] = name
+            today = names.CLIP_PREFIX + name[len(bare) :]
         elif name.startswith("vae."):
-            usual[names.VAE_PREFIX + name[len("vae.") :]] = name
-        else:
-            usual[name] = name
+            today = names.VAE_PREFIX + name[len("vae.") :]
+        if today in usual:
+            raise CheckpointError(
+                f"the file holds both {usual[today]!r} and {name!r}, two names of one tensor: take another copy."
+            )
+        usual[today] = name
     return usual
 
 
@@ -76,8 +81,8 @@ def is_open_clip(found: Iterable[str]) -> bool:
 def open_single_file(path: str | Path, prediction_type: str | None = None) -> Checkpoint:
     """A single file, read but for its numbers. Raises CheckpointError naming file, cause and remedy.
 
-    ``prediction_type``, "epsilon" or "v_prediction", must be given for SD 2 with 4 channels: both exist, and the file
-    does not say which one it is.
+    ``prediction_type``, "epsilon" or "v_prediction", must be given to load SD 2 with 4 channels: both exist, and the
+    file does not say which one it is.
     """
     path = Path(path)
     weights = open_weights([path])
@@ -95,7 +100,7 @@ def open_single_file(path: str | Path, prediction_type: str | None = None) -> Ch
             f"{path} is not of Stable Diffusion 1 or 2: no tensor {str(error)[:200]}; take one that is."
         ) from error
     second = is_open_clip(found)
-    prediction_type = _prediction_type(path, second, unet_config, prediction_type)
+    prediction_type = _prediction_type(second, unet_config, prediction_type)
     if prediction_type == "v_prediction":  # as published beside the one model that needs both
         unet_config = replace(unet_config, sample_size=V_SAMPLE_SIZE, upcast_attention=True)
     shapes = {
@@ -138,17 +143,14 @@ def _check_kind(found: Collection[str], path: Path) -> None:
         )
 
 
-def _prediction_type(path: Path, second: bool, unet: UNetConfig, given: str | None) -> str:
-    """What the U-Net predicts. CheckpointError where nobody has said it."""
+def _prediction_type(second: bool, unet: UNetConfig, given: str | None) -> str:
+    """What the U-Net predicts, or that nobody has said it."""
     if given is not None and given not in PREDICTION_TYPES:
         raise CheckpointError(
             f"prediction_type {given!r} is unknown: pass one of {', '.join(map(repr, PREDICTION_TYPES))}."
         )
     if given is None and second and unet.in_channels == 4:
-        raise CheckpointError(
-            f"{path} is of SD 2 and does not say what its U-Net predicts: pass prediction_type='epsilon' "
-            "(SD 2 base, 512 pixels) or 'v_prediction' (SD 2 with 768 pixels)."
-        )
+        return UNTOLD
     return given or "epsilon"
 
 
@@ -210,12 +212,18 @@ def _vae_of(weights: Weights, path: Path) -> Part:
 
 
 def join_open_clip(text: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The text tower under OpenCLIP's names: the way back of `take_open_clip`."""
+    """The text tower under OpenCLIP's names: query, key and value in one tensor."""
     places = sorted(names.open_clip_table(text).items(), key=lambda item: item[1][1] or 0)  # thirds in order
     joined: dict[str, list[Tensor]] = {}
     for ours, (theirs, _) in places:
         joined.setdefault(theirs, []).append(text[ours])
     return {theirs: parts[0] if len(parts) == 1 else torch.cat(parts) for theirs, parts in joined.items()}
+
+
+def with_last_layer(file: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """OpenCLIP's tower has one layer more, to which SD 2 does not listen: a copy of the one before stands for it."""
+    last, more = (f"{names.OPEN_CLIP_PREFIX}transformer.resblocks.{k}." for k in (layers - 1, layers))
+    return file | {more + name[len(last) :]: t.clone() for name, t in file.items() if name.startswith(last)}
 
 
 def write_single_file(parts: Parts, path: str | Path, dtype: torch.dtype = torch.float16) -> Path:
@@ -233,8 +241,17 @@ def write_single_file(parts: Parts, path: str | Path, dtype: torch.dtype = torch
         )  # there the first releases had 1 x 1 convolutions
         file[theirs] = vae[ours][:, :, None, None] if matrix else vae[ours]
     if parts.text_encoder.config.hidden_act == "gelu":
-        file |= join_open_clip(text)
+        file |= with_last_layer(join_open_clip(text), parts.text_encoder.config.num_hidden_layers)
     else:
         file |= {theirs: text[ours] for ours, theirs in names.clip_table(text).items()}
-    write_tensors(file, path, dtype)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        write_tensors(file, unfinished, dtype)
+        unfinished.rename(path)
+    except CheckpointError:
+        raise
+    except Exception as error:  # OSError, and the library's own type
+        raise CheckpointError(f"cannot write {path}: {brief(error)}; name another place.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
     return path

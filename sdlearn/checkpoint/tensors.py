@@ -52,7 +52,7 @@ def outline(make: Callable[[Any], nn.Module], config: Any, source: object) -> nn
     """The network on the "meta" device, where tensors have shapes but no numbers. Raises CheckpointError."""
     for name, most in MOST.items():
         value = getattr(config, name, 0)
-        if (len(value) if isinstance(value, tuple) else value) > most:
+        if not (len(value) if isinstance(value, tuple) else value) <= most:
             raise CheckpointError(
                 f"{source} claims {str(value)[:40]} as {name}, no model has that: take another copy."
             )

@@ -45,6 +45,7 @@ def hub_cache() -> Path:
 
 
 def _read(folder: Path) -> Tokenizer:
+    folder = folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder  # a whole model was named
     try:
         if not folder.is_dir():
             raise ValueError(f"{folder} is no folder with vocab.json and merges.txt.")

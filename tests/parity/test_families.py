@@ -108,17 +108,9 @@ def model(request, tokenizer, tmp_path_factory):  # noqa: F811
     theirs.save_pretrained(folder)
     parts, _ = load_checkpoint(folder)
     file = write_single_file(parts, home / "model.safetensors", torch.float32)
-    if family == "SD 2":
-        file = with_a_layer_more(file)
     shutil.copytree(folder / "tokenizer", home / "tokenizer")
     single = StableDiffusion.from_pretrained(file, prediction_type=kind)
     return theirs, {"folder": StableDiffusion.from_pretrained(folder), "file": single}
-
-
-def with_a_layer_more(path):
-    from tests.test_single_file import with_a_layer_more
-
-    return with_a_layer_more(path)
 
 
 def error(ours, theirs):
