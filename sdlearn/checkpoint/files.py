@@ -25,7 +25,7 @@ from sdlearn.checkpoint.errors import CheckpointError, brief
 DOWNLOAD_AGAIN = "download or copy the file again"
 PICKLED = (".ckpt", ".bin", ".pt", ".pth")
 LONGEST_HEADER = 2**23  # bytes: some thirty times that of a whole Stable Diffusion
-PORTION = 2**28  # bytes that are read before a file is opened anew, which lets go of them
+PORTION = 2**26  # bytes that are read before a file is opened anew, which lets go of them
 # What the first bytes of a file say when it is something else.
 MISTAKEN = {
     b"version https://git-lfs": "is a git-lfs pointer, not the weights: run `git lfs pull`, or download it",

@@ -19,6 +19,7 @@ from tests.test_single_file import tokenizer  # noqa: F401  (a fixture)
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
 
+pytestmark = pytest.mark.slow
 FAMILIES = {
     "SD 1": ("SD 1", "epsilon"),
     "SD 2 base": ("SD 2", "epsilon"),

@@ -120,6 +120,7 @@ class ThatBeginsWhereItStarts(diffusers.LMSDiscreteScheduler):
         super().set_begin_index(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_image_to_image_from_the_same_seeds(ours, theirs, name, strength):
@@ -175,6 +176,7 @@ def repainted(pipe, name, strength):
     return images, masks, reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("pndm", "heun", "lms")])
 def test_inpainting_with_any_model(ours, theirs, name, strength):

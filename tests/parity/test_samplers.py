@@ -162,6 +162,7 @@ SPACED += [
 SPACED += [(name, "linspace", steps) for name in SAMPLERS for steps in COUNTS if name not in ("ddim", "pndm")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, spacing, steps", SPACED)
 def test_every_spacing(name, spacing, steps):
     config = replace(SD1, timestep_spacing=spacing)
@@ -240,6 +241,7 @@ def test_timesteps_are_those_that_diffusers_asks_with():
 CURVES = [name for name in SAMPLERS if SAMPLERS[name].sigma_range and name != "dpmpp_2m_karras"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [2, 7, 20, 50])
 @pytest.mark.parametrize("curve", ["karras", "exponential"])
 @pytest.mark.parametrize("name", CURVES)
