@@ -159,6 +159,7 @@ def test_every_thing_shows_its_colour_where_it_stands(kind):
             assert close.mean() > 0.2, (kind, colour, size, close.mean())
 
 
+@pytest.mark.slow
 def test_nothing_leaves_the_picture_and_things_stand_as_told(many):
     for scene in many[:1500]:
         masks = []

@@ -160,6 +160,7 @@ def test_strength_leads_from_the_input_to_the_prompt(pipe):
     assert away[0] < 0.03 < away[1] < away[2]
 
 
+@pytest.mark.slow
 def test_the_autoencoder_keeps_what_the_oracle_reads(pipe):
     scenes = [sample_scene(np.random.default_rng(1000 + k), "all") for k in range(60)]
     pixels = to_tensor([render(scene) for scene in scenes])
@@ -185,6 +186,7 @@ def test_clip_finds_the_caption_of_a_picture():
     assert found >= 0.7 and refused >= 0.85
 
 
+@pytest.mark.slow
 def test_every_kind_can_be_drawn_alone(pipe):
     cases = [Case(f"a {kind}", sample_scene(np.random.default_rng(0)), seed=1) for kind in KINDS]
     pictures = draw(pipe, cases)

@@ -139,6 +139,7 @@ def test_known_ids_of_clip(clip_tokenizer):
     assert clip_tokenizer.vocab_size == 49408 and len(clip_tokenizer.merges) == 48894
 
 
+@pytest.mark.slow
 def test_a_vocabulary_trained_here(tmp_path):
     texts = generated_strings()
     merges = train_bpe(texts[9::5], 400)
