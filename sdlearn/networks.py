@@ -91,8 +91,9 @@ class Networks:
         place, checker = opened.source, None
         if safety_checker and (place / "safety_checker" / "config.json").is_file():
             checker = SafetyChecker.from_folder(place / "safety_checker", dtype, device)
-        of_hub = "snapshots" in place.parts  # folders of the hub's cache are named by a checksum
-        name = str(model) if of_hub else place.stem if place.is_file() else place.resolve().name
+        name = place.stem if place.is_file() else place.resolve().name
+        if not Path(model).exists() and checkpoint.is_hub_id(str(model)):
+            name = str(model)  # folders of the hub's cache are named by a checksum
         pipe = cls(
             parts.unet, decoder, parts.text_encoder, parts.tokenizer, parts.schedule_config, name, checker
         )

@@ -125,23 +125,26 @@ def test_flat_and_old_names_are_read(parts, folder):
     assert same_numbers(read.vae, parts.vae.state_dict())
 
 
-def fails(folder: Path, *texts: str) -> str:
-    """load_folder raises CheckpointError, one short paragraph that names each of ``texts``."""
+def refusal(folder: Path) -> str:
+    """The message of the CheckpointError that load_folder raises: one short paragraph."""
     with pytest.raises(CheckpointError) as caught:
         load_folder(folder)
     message = str(caught.value)
     assert isinstance(caught.value, ValueError) and "\n" not in message and len(message) < 900
-    for text in texts:
-        assert text in message, message
     return message
 
 
+def lacking(message: str, *texts: str) -> list[str]:
+    """Those of ``texts`` that are not in the message."""
+    return [text for text in texts if text not in message]
+
+
 def test_no_folder(tmp_path):
-    fails(tmp_path / "nothing", "nothing does not exist", "model_index.json")
+    assert lacking(refusal(tmp_path / "nothing"), "nothing does not exist", "model_index.json") == []
     (tmp_path / "file").write_text("")
-    fails(tmp_path / "file", "is a file")
+    assert lacking(refusal(tmp_path / "file"), "is a file") == []
     (tmp_path / "empty").mkdir()
-    fails(tmp_path / "empty", "model_index.json is missing")
+    assert lacking(refusal(tmp_path / "empty"), "model_index.json is missing") == []
 
 
 @pytest.mark.parametrize(
@@ -160,12 +163,12 @@ def test_no_folder(tmp_path):
 )
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
-    fails(folder, str(Path(name)), "copy")
+    assert lacking(refusal(folder), str(Path(name)), "copy") == []
 
 
 def test_a_file_with_the_ending_of_another_format(folder):
     (folder / UNET_WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
-    assert "rename it to end in .safetensors" in fails(folder, "diffusion_pytorch_model.bin")
+    assert lacking(refusal(folder), "rename it to end in .safetensors", "diffusion_pytorch_model.bin") == []
 
 
 def damaged(kind: str, good: bytes) -> bytes:
@@ -219,7 +222,7 @@ def damaged(kind: str, good: bytes) -> bytes:
 def test_damaged_weights_are_named(folder, kind, cause):
     path = folder / UNET_WEIGHTS
     path.write_bytes(damaged(kind, path.read_bytes()))
-    fails(folder, str(path), cause)
+    assert lacking(refusal(folder), str(path), cause) == []
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -228,8 +231,14 @@ def test_weights_that_are_not_finite(folder, value, dtype):
     tensors = {name: tensor.to(dtype) for name, tensor in load_file(folder / VAE_WEIGHTS).items()}
     tensors["decoder.conv_in.bias"][3] = value
     save_file(tensors, folder / VAE_WEIGHTS)
-    fails(
-        folder, VAE_WEIGHTS.split("/")[1], "NaN or infinite numbers in decoder.conv_in.bias", "another copy"
+    assert (
+        lacking(
+            refusal(folder),
+            VAE_WEIGHTS.split("/")[1],
+            "NaN or infinite numbers in decoder.conv_in.bias",
+            "another copy",
+        )
+        == []
     )
 
 
@@ -241,15 +250,23 @@ def test_missing_unexpected_and_misshaped_tensors(folder):
     kept["conv_in.weight"] = torch.zeros(8, 5, 3, 3)
     kept["../../x"] = torch.zeros(1)
     save_file(kept, folder / UNET_WEIGHTS)
-    message = fails(
-        folder, UNET_WEIGHTS, f"{len(gone)} missing", f"and {len(gone) - 3} more", "1 unexpected: ../../x"
+    message = refusal(folder)
+    assert (
+        lacking(
+            message,
+            UNET_WEIGHTS,
+            f"{len(gone)} missing",
+            f"and {len(gone) - 3} more",
+            "1 unexpected: ../../x",
+        )
+        == []
     )
     assert "1 of another shape: conv_in.weight (8, 5, 3, 3) instead of (8, 4, 3, 3)" in message
     assert len(re.findall("mid_block", message)) == 3 and len(gone) > 10 and count > len(gone)
     save_file({"x": torch.zeros(1)}, folder / UNET_WEIGHTS)
-    fails(folder, f"{count} missing")
+    assert lacking(refusal(folder), f"{count} missing") == []
     save_file(tensors | {"conv_in.bias": torch.zeros(8, dtype=torch.int64)}, folder / UNET_WEIGHTS)
-    fails(folder, "1 of integers: conv_in.bias")
+    assert lacking(refusal(folder), "1 of integers: conv_in.bias") == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '"text"', "\x00", "null", "[" * 100_000])
@@ -257,7 +274,7 @@ def test_broken_json_is_named(folder, content):
     for name in ("unet/config.json", "model_index.json", "scheduler/scheduler_config.json"):
         before = (folder / name).read_text()
         (folder / name).write_text(content)
-        fails(folder, str(Path(name)), "JSON")
+        assert lacking(refusal(folder), str(Path(name)), "JSON") == []
         (folder / name).write_text(before)
 
 
@@ -292,13 +309,13 @@ def test_broken_json_is_named(folder, content):
 )
 def test_settings_that_do_not_fit(folder, name, changes, texts):
     edit(folder / name, **changes)
-    fails(folder, *texts)
+    assert lacking(refusal(folder), *texts) == []
 
 
 def test_settings_are_checked_before_weights_are_read(folder):
     (folder / UNET_WEIGHTS).write_bytes(b"")
     edit(folder / "text_encoder" / "config.json", hidden_size=30)
-    fails(folder, "width 30")
+    assert lacking(refusal(folder), "width 30") == []
 
 
 def test_the_published_ids_of_the_text_encoder_and_a_missing_scaling_factor(folder):

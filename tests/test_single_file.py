@@ -284,7 +284,7 @@ def test_of_a_model_on_the_hub_only_what_is_read_is_downloaded():
     assert [name for name in files if name not in plain] == [files[1], *files[4:7]]
     assert "unet/diffusion_pytorch_model.fp16.safetensors" in needed_files(files, "fp16")
     assert is_hub_id("stable-diffusion-v1-5/stable-diffusion-v1-5")
-    assert not any(map(is_hub_id, ["scenes", "../x", "a/b/c", "/root/x", "a/..", "C:/x y"]))
+    assert not any(map(is_hub_id, ["scenes", "../x", "a/b/c", "/there/x", "a/..", "C:/x y"]))
 
 
 def test_one_tensor_under_two_names_is_refused(tmp_path, tokenizer):

@@ -2,6 +2,7 @@
 
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.folder import load_folder, open_folder
+from sdlearn.checkpoint.hub import is_hub_id
 from sdlearn.checkpoint.opening import load_checkpoint, open_checkpoint
 from sdlearn.checkpoint.parts import Checkpoint, Parts
 from sdlearn.checkpoint.saving import save_folder
@@ -11,6 +12,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Parts",
+    "is_hub_id",
     "load_checkpoint",
     "load_folder",
     "open_checkpoint",
