@@ -1,6 +1,7 @@
 """The command line: ``sdlearn txt2img "an orange cat on a red castle"``.
 
-Here are the arguments and the exit codes; what each command does is in commands.py. Exit codes: 0 done, 1 a
+Here are the arguments and the exit codes; what each command does is in commands.py and
+drawing_commands.py. Exit codes: 0 done, 1 a
 check failed, 2 bad input (one message on stderr, no file written), 130 interrupted.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sdlearn import __version__, commands
+from sdlearn import __version__, commands, drawing_commands
 
 SAMPLER_NAMES = (
     "ddpm, ddim, euler, euler_a, heun, pndm, lms, dpmpp_2m, dpmpp_2m_karras, dpmpp_2m_sde, unipc, lcm"
@@ -135,27 +136,16 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
 
 
-def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentParser:
-    """The parser of every command; ``run`` is the function that carries it out.
+Command = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
 
-    ``settings``, of a picture, stand for what the command line of a drawing does not say.
-    """
-    parser = Parser(prog="sdlearn", description="Stable Diffusion, built from scratch to be understood.")
-    parser.add_argument("--version", action="version", version=f"sdlearn {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(
-        name: str, run: Callable[[argparse.Namespace], int | None], summary: str
-    ) -> argparse.ArgumentParser:
-        added = subparsers.add_parser(name, help=summary, description=summary)
-        added.set_defaults(run=run)
-        return added
-
-    txt2img = command("txt2img", commands.txt2img, "draw a sentence")
+def add_drawing_commands(command: Command, settings: dict[str, Any]) -> None:
+    """txt2img, img2img and inpaint; ``settings`` stand for what the command line does not say."""
+    txt2img = command("txt2img", drawing_commands.txt2img, "draw a sentence")
     txt2img.add_argument("prompt", nargs="?", help="may be left out with --from")
     add_drawing_arguments(txt2img)
 
-    img2img = command("img2img", commands.img2img, "redraw a picture so that it fits a sentence")
+    img2img = command("img2img", drawing_commands.img2img, "redraw a picture so that it fits a sentence")
     img2img.add_argument("image", type=Path, help="the picture to redraw")
     img2img.add_argument("prompt", nargs="?", help="may be left out with --from")
     img2img.add_argument(
@@ -167,7 +157,7 @@ def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentPar
     add_drawing_arguments(img2img)
 
     inpaint = command(
-        "inpaint", commands.inpaint, "paint a part of a picture anew, so that it fits a sentence"
+        "inpaint", drawing_commands.inpaint, "paint a part of a picture anew, so that it fits a sentence"
     )
     inpaint.add_argument("image", type=Path, help="the picture to paint in")
     inpaint.add_argument("mask", type=Path, help="a picture of the same size, white where to paint")
@@ -179,13 +169,11 @@ def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentPar
     add_drawing_arguments(inpaint)
 
     for drawing in (txt2img, img2img, inpaint):
-        drawing.set_defaults(**(settings or {}))
+        drawing.set_defaults(**settings)
 
-    inspect = command("inspect", commands.inspect, "say what is in a checkpoint, without loading its weights")
-    inspect.add_argument("model", help="a folder, a file, a shipped model's name, or owner/name on the hub")
-    inspect.add_argument("--prediction", choices=["epsilon", "v_prediction"], help="see txt2img")
-    inspect.add_argument("--variant", metavar="NAME", help="see txt2img")
 
+def add_training_commands(command: Command) -> None:
+    """train and eval."""
     train = command("train", commands.train, "train a part of the model, or all of it in order")
     train.add_argument("part", choices=["vae", "clip", "oracle", "unet", "all"])
     train.add_argument("--device", choices=["cpu"], help="stay on the CPU (default: a GPU if there is one)")
@@ -208,6 +196,14 @@ def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentPar
     evaluate.add_argument("--out", type=Path, metavar="FILE.json", help="also save the figures")
     add_model_arguments(evaluate)
 
+
+def add_other_commands(command: Command) -> None:
+    """What looks at checkpoints, training pictures, speed and the installation, and opens the course."""
+    inspect = command("inspect", commands.inspect, "say what is in a checkpoint, without loading its weights")
+    inspect.add_argument("model", help="a folder, a file, a shipped model's name, or owner/name on the hub")
+    inspect.add_argument("--prediction", choices=["epsilon", "v_prediction"], help="see txt2img")
+    inspect.add_argument("--variant", metavar="NAME", help="see txt2img")
+
     scenes = command(
         "scenes", commands.scenes, "draw a sheet of the pictures and captions the model learns from"
     )
@@ -225,6 +221,27 @@ def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentPar
 
     lab = command("lab", commands.lab, "open the notebooks in JupyterLab")
     lab.add_argument("--no-browser", action="store_true", help="only start the server")
+
+
+def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentParser:
+    """The parser of every command; ``run`` is the function that carries it out.
+
+    ``settings``, of a picture, stand for what the command line of a drawing does not say.
+    """
+    parser = Parser(prog="sdlearn", description="Stable Diffusion, built from scratch to be understood.")
+    parser.add_argument("--version", action="version", version=f"sdlearn {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int | None], summary: str
+    ) -> argparse.ArgumentParser:
+        added = subparsers.add_parser(name, help=summary, description=summary)
+        added.set_defaults(run=run)
+        return added
+
+    add_drawing_commands(command, settings or {})
+    add_training_commands(command)
+    add_other_commands(command)
     return parser
 
 
@@ -240,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             if getattr(args, "from_file", None):
-                args = build_parser(commands.settings_of(args.from_file)).parse_args(arguments)
+                args = build_parser(drawing_commands.settings_of(args.from_file)).parse_args(arguments)
             return args.run(args) or 0
     except KeyboardInterrupt:
         print("sdlearn: interrupted", file=sys.stderr)

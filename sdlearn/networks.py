@@ -14,7 +14,6 @@ from torch import Tensor
 from sdlearn import checkpoint
 from sdlearn.clip import CLIPTextModel
 from sdlearn.config import ScheduleConfig
-from sdlearn.drawing import Model
 from sdlearn.image import to_images
 from sdlearn.memory import in_portions, tiled_decode, visiting
 from sdlearn.prompts import LOOKS_WEIGHTED, chunks_of, equally_long
@@ -24,6 +23,7 @@ from sdlearn.tokenizer import Tokenizer
 from sdlearn.trace import Generation
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
+from sdlearn.wishes import Model
 
 
 class Networks:

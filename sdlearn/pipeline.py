@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from sdlearn.denoise import Denoiser
-from sdlearn.drawing import Drawing, Picture, image_to_image, repainting, resumed, text_to_image
+from sdlearn.drawing import Picture, image_to_image, repainting, resumed, text_to_image
 from sdlearn.guidance import classifier_free_guidance
 from sdlearn.image import to_images
 from sdlearn.inpainting import end_at_known, keep_known, latent_mask, paste, with_extra_channels
 from sdlearn.memory import explain_lack, visiting
 from sdlearn.networks import Networks
 from sdlearn.trace import Generation, Step
+from sdlearn.wishes import Drawing
 
 SECONDS_BEFORE_A_BAR = 2.0  # shorter work shows no progress bar
 

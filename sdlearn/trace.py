@@ -48,5 +48,5 @@ class Generation:
     latents: Tensor  # (n, channels, height / factor, width / factor)
     steps: list[Step] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)  # what was asked for
-    drawing: Any = None  # the checked request (sdlearn.drawing.Drawing), with which a run can be resumed
+    drawing: Any = None  # the checked request (sdlearn.wishes.Drawing), with which a run can be resumed
     flagged: list[bool] | None = None  # by the safety checker: True where a picture was blacked out

@@ -16,11 +16,11 @@ from PIL import Image
 from small_pipeline import PIXELS, small_pipeline
 
 import sdlearn
-from sdlearn import commands
+from sdlearn import commands, drawing_commands
 from sdlearn.cli import build_parser, main
-from sdlearn.drawing import Wishes
 from sdlearn.image import load_image
 from sdlearn.metadata import read_settings
+from sdlearn.wishes import Wishes
 
 PROMPT = "an orange cat"
 
@@ -77,7 +77,7 @@ def test_defaults_are_the_pipelines():
         name: p.default for name, p in inspect.signature(sdlearn.StableDiffusion.txt2img).parameters.items()
     }
     theirs |= {field.name: field.default for field in fields(Wishes)}
-    ours = commands.drawing_arguments(build_parser().parse_args(["txt2img", "a cat"]))
+    ours = drawing_commands.drawing_arguments(build_parser().parse_args(["txt2img", "a cat"]))
     assert {name: value for name, value in ours.items() if theirs[name] != value} == {"record": False}
     strength = inspect.signature(sdlearn.StableDiffusion.img2img).parameters["strength"].default
     assert build_parser().parse_args(["img2img", "a.png", "a cat"]).strength == strength
@@ -155,7 +155,7 @@ def test_scenes_draws_a_sheet(here, capsys):
     ],
 )
 def test_file_names_are_safe(prompt, stem):
-    assert commands.slug(prompt) == stem
+    assert drawing_commands.slug(prompt) == stem
 
 
 def test_bfloat16_draws_nearly_the_same(model, here):

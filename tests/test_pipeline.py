@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from sdlearn import StableDiffusion
-from sdlearn.drawing import Wishes, image_to_image, repainting, text_to_image
+from sdlearn.drawing import image_to_image, repainting, text_to_image
 from sdlearn.image import to_tensor
 from sdlearn.plan import SAMPLERS
+from sdlearn.wishes import Wishes
 from tests.small_pipeline import PIXELS, noise, small_pipeline
 
 QUICK = {"num_inference_steps": 4, "guidance_scale": 5.0}

@@ -1,0 +1,182 @@
+"""What txt2img, img2img and inpaint do: settings from the command line or a picture, drawings into new files.
+
+torch and the networks are imported inside the functions, as in commands.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdlearn.commands import default_file, load_model, new_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from sdlearn.pipeline import StableDiffusion
+    from sdlearn.trace import Generation, Step
+
+STRIP_COLUMNS = 8
+
+
+def slug(prompt: str) -> str:
+    """The stem of a file name from a prompt: lower-case letters and digits, joined by dashes, at most 60."""
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:60].strip("-") or "picture"
+
+
+def picture_files(out: Path | None, prompt: str, seeds: Sequence[int]) -> list[Path]:
+    """One new file a picture: ``out``, with the seed if there are several; by default named by the prompt."""
+    if out is None:
+        return [default_file(f"{slug(prompt)}-{seed}.png") for seed in seeds]
+    if len(seeds) == 1:
+        return [new_file(out)]
+    return [new_file(out.with_name(f"{out.stem}-{seed}{out.suffix}")) for seed in seeds]
+
+
+# Settings of a picture -> the command line's name, and what the value must be.
+SETTINGS = {
+    "prompt": ("prompt", str),
+    "negative_prompt": ("negative", str),
+    "num_inference_steps": ("steps", int),
+    "guidance_scale": ("cfg", (int, float)),
+    "guidance_rescale": ("rescale", (int, float)),
+    "guidance_interval": ("guidance_interval", list),
+    "strength": ("strength", (int, float)),
+    "sampler": ("sampler", str),
+    "spacing": ("spacing", str),
+    "eta": ("eta", (int, float)),
+    "clip_skip": ("clip_skip", int),
+    "prompt_weights": ("prompt_weights", bool),
+    "long_prompts": ("long_prompts", bool),
+    "paste_original": ("paste_original", bool),
+    "seed": ("seed", int),
+    "model": ("drawn_with", str),
+}
+
+
+def settings_of(picture: Path) -> dict[str, Any]:
+    """A picture's settings under the names of the command line; warns about what cannot be drawn again.
+
+    Raises ValueError where there are none, or where one is not of its type.
+    """
+    from sdlearn.metadata import read_settings
+
+    found = read_settings(picture)
+    settings = {}
+    for name, (ours, kind) in SETTINGS.items():
+        value = found.get(name)
+        if value is None:
+            continue
+        if isinstance(value, list) and kind in (str, int):
+            raise ValueError(
+                f"{str(picture)!r} was drawn with several in one call ({name}); draw them one by one."
+            )
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{str(picture)!r} says {name} is {str(value)[:80]!r}, which it cannot be.")
+        settings[ours] = tuple(value) if kind is list else value
+    if type(found.get("width")) is int and type(found.get("height")) is int:
+        settings["size"] = found["width"], found["height"]
+    for name, meaning in (
+        ("latents", "began with noise of its own"),
+        ("resumed", "was resumed with other settings"),
+    ):
+        if name in found:
+            warnings.warn(
+                f"{str(picture)!r} {meaning}: it cannot be drawn again from its settings.", stacklevel=2
+            )
+    return settings
+
+
+def drawing_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """The command line's arguments under the names of ``StableDiffusion.txt2img``."""
+    width, height = args.size or (None, None)
+    return {
+        "negative_prompt": args.negative,
+        "num_inference_steps": args.steps,
+        "guidance_scale": args.cfg,
+        "sampler": args.sampler,
+        "height": height,
+        "width": width,
+        "num_images_per_prompt": args.n,
+        "seed": args.seed,
+        "spacing": args.spacing,
+        "eta": args.eta,
+        "guidance_rescale": args.rescale,
+        "guidance_interval": args.guidance_interval,
+        "clip_skip": args.clip_skip,
+        "prompt_weights": args.prompt_weights,
+        "long_prompts": args.long_prompts,
+        "record": args.steps_strip,
+    }
+
+
+def steps_strip(pipe: StableDiffusion, steps: Sequence[Step], k: int) -> Image:
+    """How picture ``k`` came about, in some of its steps.
+
+    Above the noisy latents, decoded; below what the U-Net believes is in them.
+    """
+    import torch
+
+    from sdlearn.image import grid
+
+    columns = min(STRIP_COLUMNS, len(steps))
+    shown = [steps[round(i * (len(steps) - 1) / max(1, columns - 1))] for i in range(columns)]
+    noisy = torch.cat([pipe.schedule.to_vp(step.x[k : k + 1], step.sigma) for step in shown])
+    believed = torch.cat([step.pred.x0[k : k + 1] for step in shown])
+    return grid([*pipe.decode(noisy), *pipe.decode(believed)], columns)
+
+
+def save_pictures(
+    args: argparse.Namespace, pipe: StableDiffusion, drawn: Generation, files: Sequence[Path]
+) -> None:
+    """Write each picture with the settings that draw it alone, and its strip; say where they are."""
+    from sdlearn.image import save_png
+
+    for k, (image, path) in enumerate(zip(drawn.images, files, strict=True)):
+        settings = {**drawn.settings, "num_images_per_prompt": 1, "seed": args.seed + k}
+        print("wrote", save_png(image, path, settings))
+        if args.steps_strip:
+            strip = steps_strip(pipe, drawn.steps, k)
+            print("wrote", save_png(strip, path.with_name(f"{path.stem}-steps.png"), settings))
+
+
+def planned_files(args: argparse.Namespace) -> list[Path]:
+    """Where the pictures of a drawing will go; their strips lie beside them."""
+    if args.prompt is None:
+        raise ValueError("give a prompt, or --from FILE.png with the settings of a picture.")
+    files = picture_files(args.out, args.prompt, [args.seed + k for k in range(args.n)])
+    if args.steps_strip:
+        for path in files:
+            strip = path.with_name(f"{path.stem}-steps.png")
+            if strip.exists():
+                raise ValueError(f"{str(strip)!r} exists and is not overwritten; choose another --out.")
+    return files
+
+
+def txt2img(args: argparse.Namespace) -> None:
+    """Draw a sentence."""
+    if hasattr(args, "strength"):
+        warnings.warn("the settings are of a redrawn picture; txt2img draws without one.", stacklevel=2)
+    files = planned_files(args)
+    pipe = load_model(args)
+    save_pictures(args, pipe, pipe.txt2img(args.prompt, **drawing_arguments(args)), files)
+
+
+def img2img(args: argparse.Namespace) -> None:
+    """Redraw a picture."""
+    files = planned_files(args)
+    pipe = load_model(args)
+    arguments = drawing_arguments(args) | {"strength": args.strength}
+    save_pictures(args, pipe, pipe.img2img(args.image, args.prompt, **arguments), files)
+
+
+def inpaint(args: argparse.Namespace) -> None:
+    """Paint a part of a picture anew."""
+    files = planned_files(args)
+    pipe = load_model(args)
+    arguments = drawing_arguments(args) | {"strength": args.strength, "paste_original": args.paste_original}
+    save_pictures(args, pipe, pipe.inpaint(args.image, args.mask, args.prompt, **arguments), files)

@@ -1,0 +1,86 @@
+"""What can be asked for in a drawing, and the checked request that comes of it: plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdlearn.plan import Plan, Sampler
+from sdlearn.schedule import Schedule
+from sdlearn.trace import Step
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a request must know of the model that will carry it out."""
+
+    name: str
+    schedule: Schedule
+    channels: int  # of the latents
+    factor: int  # pixels for one latent, along a side
+    multiple: int  # sides must be multiples of this many pixels: every level of the U-Net halves them
+    sample_size: int  # latents along a side, where the caller names no size
+    text_layers: int = 1  # of the text encoder
+    repaints: bool = False  # the U-Net reads the mask and the masked picture beside the latents
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a caller may ask for in every kind of drawing; the meaning of each is told in ``StableDiffusion``."""
+
+    negative_prompt: str | Sequence[str] | None = ""
+    num_inference_steps: int = 25
+    guidance_scale: float = 7.5
+    sampler: str | None = "dpmpp_2m"
+    spacing: str | None = None
+    eta: float | None = None
+    guidance_rescale: float = 0.0
+    guidance_interval: tuple[float, float] | None = None
+    clip_skip: int = 0
+    prompt_weights: bool = False
+    long_prompts: bool = False
+    height: int | None = None
+    width: int | None = None
+    num_images_per_prompt: int = 1
+    seed: int | Sequence[int] = 0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A checked request for n pictures."""
+
+    prompts: list[str]  # n
+    negative_prompts: list[str]  # n
+    wishes: Wishes  # checked
+    sampler: Sampler
+    plan: Plan
+    seeds: list[int]  # n
+    shape: tuple[int, int, int, int]  # of the latents: (n, channels, height / factor, width / factor)
+    settings: dict[str, Any]  # as given, for the record
+    latents: Tensor | None = None  # starting noise from the caller
+    pictures: Tensor | None = None  # (n, 3, height, width): image to image starts from these
+    mask: Tensor | None = None  # (n, 1, height, width), 1 where to paint: inpainting
+    from_noise: bool = True  # the run starts from noise alone
+    paste_original: bool = False  # what is outside the mask is put back in the end
+    done: Sequence[Step] = ()  # the steps that a run to resume has behind it
+
+    def generators(self) -> list[torch.Generator]:
+        """One source of noise a picture, on the CPU: a picture depends on neither batch nor device."""
+        return [torch.Generator().manual_seed(seed) for seed in self.seeds]
+
+    def noise(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """The next unit-variance noise of every picture: float32, (n, channels, h, w), on the CPU."""
+        return torch.cat([torch.randn(1, *self.shape[1:], generator=one) for one in generators])
+
+
+def wishes_of(asked: dict[str, Any]) -> Wishes:
+    """The wishes of a call; TypeError for an argument that there is not."""
+    known = [field.name for field in fields(Wishes)]
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise TypeError(f"there is no argument {unknown[0]!r} here; there are {', '.join(known)}.")
+    return Wishes(**asked)
