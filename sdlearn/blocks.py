@@ -82,11 +82,15 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double height and width: repeat each pixel, then smooth by a convolution."""
+    """Double height and width: repeat each pixel, then smooth by a convolution.
+
+    A side of 9 was halved to 5, and twice 5 is 10. So the U-Net says which ``size`` (height, width) it needs.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        height, width = x.shape[-2:]
+        return self.conv(F.interpolate(x, size=size or (2 * height, 2 * width), mode="nearest"))

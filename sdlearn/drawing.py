@@ -162,10 +162,10 @@ def _pictures(
     if not images or (len(sizes) > 1 and None in (wishes.height, wishes.width)):
         raise ValueError(f"{name} must be one picture, or several of one size; else give height and width.")
     width, height = images[0].size
-    if wishes.height is None and wishes.width is None and (width % model.multiple or height % model.multiple):
+    if wishes.height is None and wishes.width is None and (width % model.factor or height % model.factor):
         side = model.sample_size * model.factor
         raise ValueError(
-            f"the picture has {width}x{height} pixels, and sides must be multiples of {model.multiple}: give "
+            f"the picture has {width}x{height} pixels, and sides must be multiples of {model.factor}: give "
             f"height and width (--size), such as {side} and {side}, and it is cut to that shape."
         )
     return images, (
@@ -204,7 +204,7 @@ def _request(model: Model, prompt: Any, wishes: Wishes) -> Drawing:
     name = wishes.sampler
     name = default_sampler(config.scheduler, config.algorithm_type) if name is None else name
     sampler = get_sampler(name)
-    check_size(wishes.width, wishes.height, model.multiple)
+    check_size(wishes.width, wishes.height, model.factor)
     check_reading(prompts + negatives, wishes, model.text_layers)
     seeds = seeds_of(wishes.seed, number)
     wishes = replace(

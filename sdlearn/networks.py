@@ -160,7 +160,6 @@ class Networks:
             schedule=self.schedule,
             channels=vae.latent_channels,
             factor=vae.factor,
-            multiple=vae.factor * 2 ** (len(unet.block_out_channels) - 1),
             sample_size=unet.sample_size,
             text_layers=self.text_encoder.config.num_hidden_layers,
             repaints=unet.in_channels != vae.latent_channels,

@@ -85,19 +85,22 @@ class UpBlock(nn.Module):
         self.attentions = _transformers(layers, channels, level, config)
         self.upsamplers = nn.ModuleList([Upsample(channels)]) if level > 0 else None
 
-    def forward(self, h: Tensor, skips: list[Tensor], time: Tensor, context: Tensor) -> Tensor:
+    def forward(
+        self, h: Tensor, skips: list[Tensor], time: Tensor, context: Tensor, size: tuple[int, int] | None
+    ) -> Tensor:
         for j, resnet in enumerate(self.resnets):
             h = resnet(torch.cat([h, skips[-1 - j]], dim=1), time)
             if self.attentions is not None:
                 h = self.attentions[j](h, context)
-        return h if self.upsamplers is None else self.upsamplers[0](h)
+        return h if self.upsamplers is None else self.upsamplers[0](h, size)
 
 
 class UNet(nn.Module):
     """(B, C, H, W) noisy latents, (B,) timesteps, (B, S, D) text vectors -> (B, C_out, H, W) prediction.
 
-    Height and width must be multiples of 2 ** (levels - 1). What is predicted (the noise, or v) depends on how
-    the weights were trained; the network does not know.
+    Any height and width will do: a side that cannot be halved evenly is rounded up on the way down, and cut to its
+    skip's size on the way up. What is predicted (the noise, or v) depends on how the weights were trained; the
+    network does not know.
     """
 
     def __init__(self, config: UNetConfig):
@@ -128,6 +131,7 @@ class UNet(nn.Module):
         h = self.mid_block(h, time, context)
         for block in self.up_blocks:
             count = len(block.resnets)
-            h = block(h, skips[-count:], time, context)
-            skips = skips[:-count]
+            here, skips = skips[-count:], skips[:-count]
+            size = skips[-1].shape[-2:] if skips else None  # of the level above
+            h = block(h, here, time, context, size)
         return self.conv_out(F.silu(self.conv_norm_out(h)))

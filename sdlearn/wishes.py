@@ -21,8 +21,7 @@ class Model:
     name: str
     schedule: Schedule
     channels: int  # of the latents
-    factor: int  # pixels for one latent, along a side
-    multiple: int  # sides must be multiples of this many pixels: every level of the U-Net halves them
+    factor: int  # pixels for one latent, along a side; sides are multiples of it
     sample_size: int  # latents along a side, where the caller names no size
     text_layers: int = 1  # of the text encoder
     repaints: bool = False  # the U-Net reads the mask and the masked picture beside the latents

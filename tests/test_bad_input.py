@@ -68,10 +68,10 @@ BOTH = [
         "unknown sampler 'eular'; use one of ddpm, ddim, euler, euler_a, heun",
     ),
     ({"sampler": 3}, ValueError, "unknown sampler 3"),
-    ({"height": 40}, ValueError, "height=40 must be a positive multiple of 16: take 32 or 48"),
-    ({"width": 33}, ValueError, "width=33 must be a positive multiple of 16: take 32 or 48"),
-    ({"width": 0}, ValueError, "width=0 must be a positive multiple of 16: take 16"),
-    ({"height": -32}, ValueError, "height=-32 must be a positive multiple of 16"),
+    ({"height": 42}, ValueError, "height=42 must be a positive multiple of 4: take 40 or 44"),
+    ({"width": 33}, ValueError, "width=33 must be a positive multiple of 4: take 32 or 36"),
+    ({"width": 0}, ValueError, "width=0 must be a positive multiple of 4: take 4"),
+    ({"height": -32}, ValueError, "height=-32 must be a positive multiple of 4"),
     ({"height": 32.0}, TypeError, "height must be a whole number of pixels, not 32.0"),
     ({"num_images_per_prompt": 0}, ValueError, "num_images_per_prompt must be at least 1, got 0"),
     ({"num_images_per_prompt": 1.5}, TypeError, "num_images_per_prompt must be a whole number, got 1.5"),
@@ -144,11 +144,7 @@ TEXT_ONLY = [
         "latents must have the shape (1, 4, 8, 8), got (2, 4, 8, 8)",
     ),
     ({"latents": torch.zeros(1, 4, 8, 8), "width": 48}, ValueError, "must have the shape (1, 4, 8, 12)"),
-    (
-        {"latents": torch.zeros(1, 4, 7, 8)},
-        ValueError,
-        "height=28 must be a positive multiple of 16: take 16 or 32",
-    ),
+    ({"latents": torch.zeros(1, 4, 0, 8)}, ValueError, "height=0 must be a positive multiple of 4: take 4"),
     (
         {"latents": torch.full((1, 4, 8, 8), math.nan)},
         ValueError,
@@ -177,12 +173,12 @@ IMAGE_ONLY = [
     (
         {"image": picture(33)},
         ValueError,
-        "the picture has 33x32 pixels, and sides must be multiples of 16: give",
+        "the picture has 33x32 pixels, and sides must be multiples of 4: give",
     ),
     (
         {"image": picture(33), "width": 33},
         ValueError,
-        "width=33 must be a positive multiple of 16: take 32 or 48",
+        "width=33 must be a positive multiple of 4: take 32 or 36",
     ),
 ]
 

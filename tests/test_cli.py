@@ -174,7 +174,7 @@ def test_bfloat16_draws_nearly_the_same(model, here):
         (["--sampler", "euler_b"], "unknown sampler 'euler_b'; use one of ddpm, ddim, euler"),
         (["--steps", "0"], "num_inference_steps must be from 1 to 1000, got 0"),
         (["--cfg", "nan"], "guidance_scale must be a finite number >= 0 (usual: 1 to 15), got nan"),
-        (["--size", "40x32"], "width=40 must be a positive multiple of 16: take 32 or 48"),
+        (["--size", "42x32"], "width=42 must be a positive multiple of 4: take 40 or 44"),
         (["--seed", "-1"], "seed must be from 0 to 2**63 - 1, got -1"),
         (["--model", "no/such/folder"], "no/such/folder does not exist"),
         (["--model", "nosuch"], "no model named 'nosuch' comes with sdlearn"),

@@ -91,7 +91,7 @@ REFUSED = {
     "a bomb": (bomb, "pixels"),
     "a smaller bomb": (lambda: bomb(9000, 9000), "9000x9000 pixels are more than"),
     "a bomb of text": (text_bomb, "cannot read"),
-    "1 x 1": (lambda: saved(scene(size=(1, 1)), "PNG"), "1x1 pixels, and sides must be multiples of 16"),
+    "1 x 1": (lambda: saved(scene(size=(1, 1)), "PNG"), "1x1 pixels, and sides must be multiples of 4"),
     "1 x 1000": (lambda: saved(scene(size=(1, 1000)), "PNG"), "1x1000 pixels"),
     "cut": (lambda: saved(scene(), "PNG")[:-800], "cannot read"),
     "cut JPEG": (lambda: saved(scene(), "JPEG")[:300], "cannot read"),

@@ -75,6 +75,10 @@ def test_unet(style, plain_level):
         sample, context = scale * randn(3, 5, 8, 12), randn(3, 7, 20, seed=2)
         expected = reference(sample, timesteps, context).sample
         assert relative_error(ours(sample, timesteps, context), expected) <= TOLERANCE
+    for height, width in [(9, 14), (7, 12), (3, 5), (1, 1)]:  # sides that two halvings round up
+        sample = randn(3, 5, height, width)
+        expected = reference(sample, timesteps, context).sample
+        assert relative_error(ours(sample, timesteps, context), expected) <= TOLERANCE
 
 
 @pytest.mark.parametrize("linear", [False, True])
