@@ -13,6 +13,7 @@ from typing import Any
 
 CROSS_ATTENTION_DOWN, CROSS_ATTENTION_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
 PLAIN_DOWN, PLAIN_UP = "DownBlock2D", "UpBlock2D"
+TEXT_CLASS, PLAIN_CLASS = "UNet2DConditionModel", "UNet2DModel"  # diffusers' names of the whole network
 
 
 def _per_level(value: Any, levels: int, name: str) -> tuple:
@@ -58,6 +59,7 @@ class UNetConfig:
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     layers_per_block: int = 2
     attention_levels: tuple[bool, ...] = (True, True, True, False)  # which levels hold transformers
+    mid_attention: bool = True  # whether the bottom of the U holds one
     num_heads: tuple[int, ...] = (8, 8, 8, 8)
     cross_attention_dim: int = 768  # width of the text vectors
     use_linear_projection: bool = False  # True in SD 2.x: proj_in/out are Linear, not 1x1 convolutions
@@ -80,6 +82,10 @@ class UNetConfig:
             known["attention_levels"] = tuple(
                 kind == CROSS_ATTENTION_DOWN for kind in data["down_block_types"]
             )
+        if data.get("_class_name") == PLAIN_CLASS:  # a U-Net without text
+            if data.get("add_attention", True):
+                raise ValueError("unet config: a U-Net without text is read with add_attention false only.")
+            known["mid_attention"] = False
         heads = data.get("num_attention_heads") or data.get("attention_head_dim")
         if heads is not None:
             known["num_heads"] = heads
@@ -95,14 +101,18 @@ class UNetConfig:
         data = {
             key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
         }
-        del data["attention_levels"]
+        del data["attention_levels"], data["mid_attention"]
         heads = data.pop("num_heads")
+        common = {"down_block_types": down, "up_block_types": up}
+        if not self.mid_attention:
+            for name in ("cross_attention_dim", "use_linear_projection", "upcast_attention"):
+                del data[name]
+            return {"_class_name": PLAIN_CLASS, **data, **common, "add_attention": False}
         return {
-            "_class_name": "UNet2DConditionModel",
+            "_class_name": TEXT_CLASS,
             **data,
+            **common,
             "attention_head_dim": heads,
-            "down_block_types": down,
-            "up_block_types": up,
             "mid_block_type": "UNetMidBlock2DCrossAttn",
             "act_fn": "silu",
             "flip_sin_to_cos": True,

@@ -1,4 +1,8 @@
-"""Which noise levels a run visits, and the table of the samplers' names."""
+"""Which noise levels a run visits, and the table of the samplers' names.
+
+One name of a spacing means different formulas in different samplers of diffusers. Those that the course does not
+teach are told apart here: "open" ones stop one step before t = 0.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from sdlearn import samplers
-from sdlearn import schedule as spacing
+from sdlearn import samplers, samplers_more, spacing
 from sdlearn.samplers import Denoise, Noise
 from sdlearn.schedule import Schedule
 from sdlearn.trace import Step
 
 SPACINGS = ("leading", "trailing", "linspace", "karras", "exponential")
+DISTILLED_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,35 @@ class Sampler:
         )
 
 
-WHOLE = {"leading": spacing.leading, "trailing": spacing.trailing, "linspace": spacing.rounded_linspace}
+def rounded_linspace(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
+    """``linspace`` moved to whole timesteps: 999, 979 ... 0."""
+    return spacing.linspace(steps, train_steps).round()
+
+
+def open_linspace(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
+    """N + 1 whole points from T - 1 to 0, without the 0: 999, 979 ... 20. Repeated ones are visited once."""
+    return np.unique(np.linspace(0, train_steps - 1, steps + 1).round()[1:])[::-1]
+
+
+def open_leading(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
+    """Multiples of T // (N + 1), N of them down to the first, plus an offset: 951, 932 ... 20 for N = 50."""
+    stride = max(train_steps // (steps + 1), 1)
+    offset = min(offset, train_steps - 1 - steps * stride)
+    return np.arange(1, steps + 1)[::-1] * stride + float(offset)
+
+
+def distilled(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
+    """N of the 50 timesteps that consistency models are taught: 999, 759, 499, 259 for N = 4 (Luo et al. 2023)."""
+    if steps > DISTILLED_STEPS:
+        raise ValueError(f"lcm visits at most {DISTILLED_STEPS} timesteps, not {steps}: take 1 to 8 steps.")
+    taught = np.arange(DISTILLED_STEPS, 0, -1) * (train_steps // DISTILLED_STEPS) - 1.0
+    return taught[np.linspace(0, DISTILLED_STEPS, steps, endpoint=False).astype(int)]
+
+
+WHOLE = {"leading": spacing.leading, "trailing": spacing.trailing, "linspace": rounded_linspace}
 BETWEEN = {"leading": spacing.leading, "trailing": spacing.trailing, "linspace": spacing.linspace}
-OPEN = {"leading": spacing.open_leading, "trailing": spacing.trailing, "linspace": spacing.open_linspace}
-DISTILLED = dict.fromkeys(WHOLE, spacing.distilled)
+OPEN = {"leading": open_leading, "trailing": spacing.trailing, "linspace": open_linspace}
+DISTILLED = dict.fromkeys(WHOLE, distilled)
 KARRAS, SDE = ("use_karras_sigmas", True), ("algorithm_type", "sde-dpmsolver++")
 
 SAMPLERS: dict[str, Sampler] = {
@@ -87,7 +116,12 @@ SAMPLERS: dict[str, Sampler] = {
     ),
     "pndm": Sampler(samplers.pndm, "PNDMScheduler", WHOLE, "leading", ends_at_first_timestep=True),
     "lms": Sampler(
-        samplers.lms, "LMSDiscreteScheduler", BETWEEN, "linspace", sigma_range="visited", unit_start=False
+        samplers_more.lms,
+        "LMSDiscreteScheduler",
+        BETWEEN,
+        "linspace",
+        sigma_range="visited",
+        unit_start=False,
     ),
     "dpmpp_2m": Sampler(
         samplers.dpmpp_2m, "DPMSolverMultistepScheduler", OPEN, "linspace", sigma_range="whole"
@@ -101,7 +135,7 @@ SAMPLERS: dict[str, Sampler] = {
         sigma_range="whole",
     ),
     "dpmpp_2m_sde": Sampler(
-        samplers.dpmpp_2m_sde,
+        samplers_more.dpmpp_2m_sde,
         "DPMSolverMultistepScheduler",
         OPEN,
         "linspace",
@@ -109,8 +143,8 @@ SAMPLERS: dict[str, Sampler] = {
         settings=(SDE,),
         sigma_range="whole",
     ),
-    "unipc": Sampler(samplers.unipc, "UniPCMultistepScheduler", OPEN, "linspace", sigma_range="whole"),
-    "lcm": Sampler(samplers.lcm, "LCMScheduler", DISTILLED, "leading", stochastic=True),
+    "unipc": Sampler(samplers_more.unipc, "UniPCMultistepScheduler", OPEN, "linspace", sigma_range="whole"),
+    "lcm": Sampler(samplers_more.lcm, "LCMScheduler", DISTILLED, "leading", stochastic=True),
 }
 
 

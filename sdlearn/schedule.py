@@ -1,4 +1,4 @@
-"""How noisy each training timestep is, and which timesteps a sampler visits.
+"""How noisy each training timestep is.
 
 A timestep t = 0 ... T-1 has a beta (the share of noise added there), an alpha_bar (the share of the picture
 left after all of them; Ho et al. 2020, eq. 4) and a sigma, the noise level once the picture is kept at full
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from sdlearn.config import ScheduleConfig
 
-DISTILLED_STEPS = 50
 MAX_BETA = 0.999  # of the cosine schedule, whose last beta would be 1 and leave nothing of the picture
 
 
@@ -86,61 +85,3 @@ def _per_image(sigma: float | Tensor, x: Tensor) -> float | Tensor:
 
 def _root(value: float | Tensor) -> float | Tensor:
     return value.sqrt() if isinstance(value, Tensor) else math.sqrt(value)
-
-
-# Which timesteps N steps visit, noisiest first (names of Lin et al. 2024, table 2). One name means different
-# formulas in different samplers of diffusers, so ours are told apart: "open" ones stop one step before t = 0.
-
-
-def leading(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
-    """Multiples of T // N plus an offset: 981, 961 ... 21, 1 for N = 50, T = 1000, offset 1; never T - 1."""
-    stride = train_steps // steps
-    offset = min(offset, train_steps - 1 - (steps - 1) * stride)  # N = T leaves no room for an offset
-    return np.arange(steps)[::-1] * stride + float(offset)
-
-
-def trailing(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
-    """Multiples of T / N counted down from the end: 999, 979 ... 39, 19 for N = 50, T = 1000."""
-    return np.round(np.arange(steps, 0, -1) * (train_steps / steps)) - 1
-
-
-def linspace(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
-    """N evenly spaced points from T - 1 to 0, both included, mostly between whole ones: 999, 978.6 ... 0."""
-    return np.linspace(0, train_steps - 1, steps)[::-1]
-
-
-def rounded_linspace(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
-    """``linspace`` moved to whole timesteps: 999, 979 ... 0."""
-    return linspace(steps, train_steps).round()
-
-
-def open_linspace(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
-    """N + 1 whole points from T - 1 to 0, without the 0: 999, 979 ... 20. Repeated ones are visited once."""
-    return np.unique(np.linspace(0, train_steps - 1, steps + 1).round()[1:])[::-1]
-
-
-def open_leading(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
-    """Multiples of T // (N + 1), N of them down to the first, plus an offset: 951, 932 ... 20 for N = 50."""
-    stride = max(train_steps // (steps + 1), 1)
-    offset = min(offset, train_steps - 1 - steps * stride)
-    return np.arange(1, steps + 1)[::-1] * stride + float(offset)
-
-
-def distilled(steps: int, train_steps: int, offset: int = 0) -> np.ndarray:
-    """N of the 50 timesteps that consistency models are taught: 999, 759, 499, 259 for N = 4 (Luo et al. 2023)."""
-    if steps > DISTILLED_STEPS:
-        raise ValueError(f"lcm visits at most {DISTILLED_STEPS} timesteps, not {steps}: take 1 to 8 steps.")
-    taught = np.arange(DISTILLED_STEPS, 0, -1) * (train_steps // DISTILLED_STEPS) - 1.0
-    return taught[np.linspace(0, DISTILLED_STEPS, steps, endpoint=False).astype(int)]
-
-
-def karras(sigma_min: float, sigma_max: float, steps: int, rho: float = 7.0) -> np.ndarray:
-    """N noise levels from sigma_max to sigma_min, even in sigma^(1/rho) (Karras et al. 2022, eq. 5)."""
-    ramp = np.linspace(0, 1, steps)
-    first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
-    return (first + ramp * (last - first)) ** rho
-
-
-def exponential(sigma_min: float, sigma_max: float, steps: int) -> np.ndarray:
-    """N noise levels from sigma_max to sigma_min, even in log(sigma)."""
-    return np.exp(np.linspace(math.log(sigma_max), math.log(sigma_min), steps))

@@ -10,19 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdlearn.attention import SpatialTransformer
 from sdlearn.blocks import Downsample, ResnetBlock, TimestepEmbedding, Upsample, timestep_embedding
 from sdlearn.config import UNetConfig
 
 
-def _transformers(count: int, channels: int, level: int, config: UNetConfig) -> nn.ModuleList | None:
-    """``count`` transformers for a level, or None for a level without attention."""
-    if not config.attention_levels[level]:
-        return None
-    return nn.ModuleList(SpatialTransformer(channels, config.num_heads[level], config) for _ in range(count))
+def transformers(count: int, level: int, config: UNetConfig) -> nn.ModuleList:
+    """``count`` transformers for a level: with them the places of the latent look at each other and at the text.
+
+    Chapter 08 builds them. A U-Net without text has none, and needs nothing of this.
+    """
+    from sdlearn.attention import SpatialTransformer
+
+    channels, heads = config.block_out_channels[level], config.num_heads[level]
+    return nn.ModuleList(SpatialTransformer(channels, heads, config) for _ in range(count))
 
 
-def _resnet(in_channels: int, out_channels: int, config: UNetConfig) -> ResnetBlock:
+def time_resnet(in_channels: int, out_channels: int, config: UNetConfig) -> ResnetBlock:
+    """A residual block that hears the time, as wide as the U-Net's time embedding."""
     time_width = 4 * config.block_out_channels[0]
     return ResnetBlock(in_channels, out_channels, time_width, config.norm_num_groups, config.norm_eps)
 
@@ -34,13 +38,13 @@ class DownBlock(nn.Module):
         super().__init__()
         channels, layers = config.block_out_channels[level], config.layers_per_block
         self.resnets = nn.ModuleList(
-            _resnet(channels if j else in_channels, channels, config) for j in range(layers)
+            time_resnet(channels if j else in_channels, channels, config) for j in range(layers)
         )
-        self.attentions = _transformers(layers, channels, level, config)
+        self.attentions = transformers(layers, level, config) if config.attention_levels[level] else None
         last = level == len(config.block_out_channels) - 1
         self.downsamplers = None if last else nn.ModuleList([Downsample(channels)])
 
-    def forward(self, h: Tensor, time: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, h: Tensor, time: Tensor, context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         skips = []
         for j, resnet in enumerate(self.resnets):
             h = resnet(h, time)
@@ -54,17 +58,19 @@ class DownBlock(nn.Module):
 
 
 class MidBlock(nn.Module):
-    """The bottom of the U: residual block, transformer, residual block."""
+    """The bottom of the U: residual block, transformer (where there is text), residual block."""
 
     def __init__(self, config: UNetConfig):
         super().__init__()
         channels = config.block_out_channels[-1]
-        self.resnets = nn.ModuleList(_resnet(channels, channels, config) for _ in range(2))
-        self.attentions = nn.ModuleList([SpatialTransformer(channels, config.num_heads[-1], config)])
+        self.resnets = nn.ModuleList(time_resnet(channels, channels, config) for _ in range(2))
+        last = len(config.block_out_channels) - 1
+        self.attentions = transformers(1, last, config) if config.mid_attention else None
 
-    def forward(self, h: Tensor, time: Tensor, context: Tensor) -> Tensor:
+    def forward(self, h: Tensor, time: Tensor, context: Tensor | None) -> Tensor:
         h = self.resnets[0](h, time)
-        h = self.attentions[0](h, context)
+        if self.attentions is not None:
+            h = self.attentions[0](h, context)
         return self.resnets[1](h, time)
 
 
@@ -77,16 +83,21 @@ class UpBlock(nn.Module):
         # The last skip of a level comes from the level above it (or from conv_in at the very top).
         above = config.block_out_channels[max(level - 1, 0)]
         self.resnets = nn.ModuleList(
-            _resnet(
+            time_resnet(
                 (channels if j else in_channels) + (channels if j < layers - 1 else above), channels, config
             )
             for j in range(layers)
         )
-        self.attentions = _transformers(layers, channels, level, config)
+        self.attentions = transformers(layers, level, config) if config.attention_levels[level] else None
         self.upsamplers = nn.ModuleList([Upsample(channels)]) if level > 0 else None
 
     def forward(
-        self, h: Tensor, skips: list[Tensor], time: Tensor, context: Tensor, size: tuple[int, int] | None
+        self,
+        h: Tensor,
+        skips: list[Tensor],
+        time: Tensor,
+        context: Tensor | None,
+        size: tuple[int, int] | None,
     ) -> Tensor:
         for j, resnet in enumerate(self.resnets):
             h = resnet(torch.cat([h, skips[-1 - j]], dim=1), time)
@@ -97,6 +108,8 @@ class UpBlock(nn.Module):
 
 class UNet(nn.Module):
     """(B, C, H, W) noisy latents, (B,) timesteps, (B, S, D) text vectors -> (B, C_out, H, W) prediction.
+
+    Without text (no level of the config has attention) it needs no ``context``.
 
     Any height and width will do: a side that cannot be halved evenly is rounded up on the way down, and cut to its
     skip's size on the way up. What is predicted (the noise, or v) depends on how the weights were trained; the
@@ -120,7 +133,7 @@ class UNet(nn.Module):
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, channels[0], eps=config.norm_eps)
         self.conv_out = nn.Conv2d(channels[0], config.out_channels, 3, padding=1)
 
-    def forward(self, sample: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+    def forward(self, sample: Tensor, timesteps: Tensor, context: Tensor | None = None) -> Tensor:
         time = timestep_embedding(timesteps, self.config.block_out_channels[0]).to(sample.dtype)
         time = self.time_embedding(time)  # (B, 4 * C_0)
         h = self.conv_in(sample)

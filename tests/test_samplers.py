@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from sdlearn import samplers
+from sdlearn import samplers, samplers_more
 from sdlearn.config import ScheduleConfig
 from sdlearn.denoise import Denoiser
 from sdlearn.plan import SAMPLERS, default_sampler, get_sampler, make_plan
@@ -300,7 +300,7 @@ def test_a_resumed_run_takes_the_same_steps(name, taken):
 def test_lms_weights_are_exact_for_polynomials():
     """Up to the third degree an integral over the step is what four values of the polynomial give."""
     known, sigma_next = [4.0, 5.5, 8.0, 11.0], 2.5
-    weights = samplers.lms_weights(known, sigma_next)
+    weights = samplers_more.lms_weights(known, sigma_next)
     for degree in range(4):
         exact = (sigma_next ** (degree + 1) - known[0] ** (degree + 1)) / (degree + 1)
         assert sum(w * sigma**degree for w, sigma in zip(weights, known, strict=True)) == pytest.approx(exact)

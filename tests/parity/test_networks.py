@@ -81,6 +81,35 @@ def test_unet(style, plain_level):
         assert relative_error(ours(sample, timesteps, context), expected) <= TOLERANCE
 
 
+@torch.no_grad()
+def test_unet_without_text():
+    """The network of chapter 02: no attention anywhere, and no context is asked for."""
+    data = {
+        "_class_name": "UNet2DModel",
+        "in_channels": 3,
+        "out_channels": 3,
+        "sample_size": 16,
+        "block_out_channels": (16, 32, 48),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D",) * 3,
+        "up_block_types": ("UpBlock2D",) * 3,
+        "add_attention": False,
+        "norm_num_groups": 8,
+        "norm_eps": 1e-5,
+    }
+    reference = randomise(diffusers.UNet2DModel(**{k: v for k, v in data.items() if k[0] != "_"}), seed=0)
+    config = UNetConfig.from_json(data)
+    ours = load_strictly(UNet(config), reference)
+    assert UNetConfig.from_json(config.to_json()) == config
+    timesteps = torch.tensor([3.0, 500.25, 999.0])
+    for scale in (1.0, 1e-3):
+        sample = scale * randn(3, 3, 8, 12)
+        expected = reference(sample, timesteps).sample
+        assert relative_error(ours(sample, timesteps), expected) <= TOLERANCE
+    with pytest.raises(ValueError, match="add_attention false"):
+        UNetConfig.from_json({**data, "add_attention": True})
+
+
 @pytest.mark.parametrize("linear", [False, True])
 @torch.no_grad()
 def test_spatial_transformer_where_its_eps_shows(linear):
