@@ -14,19 +14,19 @@ GPU_PYTHON ?= $(PYTHON)
 RUN ?= runs/gpu
 
 .PHONY: help demo test quick lint train eval bench lab notebooks clean
-.PHONY: gpu gpu-test gpu-bench gpu-train gpu-vae gpu-clip gpu-oracle gpu-unet gpu-eval
+.PHONY: gpu gpu-test gpu-bench gpu-train gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-eval
 
 help:
 	@echo "make demo       install, draw \"$(PROMPT)\" and its steps into outputs/"
 	@echo "make test       install with the development tools, run every test"
 	@echo "make quick      the tests that finish in two minutes"
-	@echo "make train      retrain everything: vae, clip, oracle, unet (hours on a CPU; to go on: ARGS=--resume)"
+	@echo "make train      retrain everything: vae, clip, oracle, unet, pixels (hours on a CPU; to go on: ARGS=--resume)"
 	@echo "make eval       does the model draw what it is told? 500 seen and 500 held-out captions, with intervals"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make bench      timings: command line, one picture, U-Net, decoder, import"
 	@echo "make notebooks  build and execute the notebooks from notebooks/source"
 	@echo "make lint       check style and format"
-	@echo "make gpu        on an NVIDIA GPU: gpu-test gpu-bench gpu-vae gpu-clip gpu-oracle gpu-unet gpu-eval"
+	@echo "make gpu        on an NVIDIA GPU: gpu-test gpu-bench gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-eval"
 	@echo "make clean      delete the environment, outputs and caches"
 
 # The two stamps say which set is installed; a changed pin or dependency installs again.
@@ -77,7 +77,7 @@ gpu-test:
 gpu-bench:
 	$(GPU_PYTHON) -m sdlearn bench --device cuda
 
-gpu-train: gpu-vae gpu-clip gpu-oracle gpu-unet
+gpu-train: gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels
 
 gpu-vae:
 	$(GPU_PYTHON) -m sdlearn train vae --out $(RUN)
@@ -90,6 +90,9 @@ gpu-oracle:
 
 gpu-unet:
 	$(GPU_PYTHON) -m sdlearn train unet --out $(RUN)
+
+gpu-pixels:
+	$(GPU_PYTHON) -m sdlearn train pixels --out $(RUN)
 
 gpu-eval:
 	$(GPU_PYTHON) -m sdlearn eval --device cuda --model $(RUN)/model --full --out $(RUN)/eval.json

@@ -5,6 +5,7 @@ from sdlearn.checkpoint.folder import load_folder, open_folder
 from sdlearn.checkpoint.hub import is_hub_id
 from sdlearn.checkpoint.opening import load_checkpoint, open_checkpoint
 from sdlearn.checkpoint.parts import Checkpoint, Parts
+from sdlearn.checkpoint.pixel_model import load_pixel_model, save_pixel_model
 from sdlearn.checkpoint.saving import save_folder
 from sdlearn.checkpoint.single_file import open_single_file, open_vae, write_single_file
 
@@ -15,10 +16,12 @@ __all__ = [
     "is_hub_id",
     "load_checkpoint",
     "load_folder",
+    "load_pixel_model",
     "open_checkpoint",
     "open_folder",
     "open_single_file",
     "open_vae",
     "save_folder",
+    "save_pixel_model",
     "write_single_file",
 ]

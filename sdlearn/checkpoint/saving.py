@@ -69,14 +69,14 @@ def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
         (folder / part).mkdir()
         # transformers opens a network in the type that its file names, diffusers in float32: let them agree.
         kind = {"dtype": "float32"} if part == "text_encoder" else {"_diffusers_version": DIFFUSERS_VERSION}
-        _write_json(folder / part / "config.json", network.config.to_json() | kind)
+        write_json(folder / part / "config.json", network.config.to_json() | kind)
         tensors = {files.file_name(name): tensor for name, tensor in network.state_dict().items()}
         write_tensors(tensors, folder / part / f"{files.weights}.safetensors", dtype)
     parts.tokenizer.save(folder / "tokenizer")
     (folder / "scheduler").mkdir()
     schedule = parts.schedule_config.to_json() | {"_diffusers_version": DIFFUSERS_VERSION}
-    _write_json(folder / "scheduler" / "scheduler_config.json", schedule)
-    _write_json(folder / INDEX, _model_index(parts))
+    write_json(folder / "scheduler" / "scheduler_config.json", schedule)
+    write_json(folder / INDEX, _model_index(parts))
 
 
 def _model_index(parts: Parts) -> dict[str, Any]:
@@ -96,7 +96,8 @@ def _model_index(parts: Parts) -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Settings, with sorted names and the same line ends everywhere."""
     path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
 
 

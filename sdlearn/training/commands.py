@@ -1,7 +1,8 @@
 """``sdlearn train``: each part by its recipe, into one model folder.
 
 ``<out>/model`` grows into a folder that `StableDiffusion.from_pretrained` opens; ``<out>/vae``, ``<out>/clip`` and
-``<out>/unet`` keep the logs, the samples and the state to resume from.
+``<out>/unet`` keep the logs, the samples and the state to resume from. The model of pixels (chapter 02)
+becomes a folder of its own, ``<out>/cats_and_dogs``.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdlearn.checkpoint import Parts, save_folder
+from sdlearn.checkpoint import Parts, save_folder, save_pixel_model
 from sdlearn.checkpoint.files import open_weights
 from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json
 from sdlearn.checkpoint.parts import Part
 from sdlearn.checkpoint.tensors import Place, read_tensors, write_tensors
 from sdlearn.clip import CLIPVisionModel
 from sdlearn.config import CLIPVisionConfig, ScheduleConfig
+from sdlearn.schedule import Schedule
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.training.clip import CLIP, TrainedCLIP, train_clip
 from sdlearn.training.data import open_scenes, save_rows
@@ -30,7 +32,7 @@ from sdlearn.training.recipe import RECIPES, check_recipe, load_recipe
 from sdlearn.training.unet import train_unet
 from sdlearn.training.vae import reconstruction_error, train_vae
 
-PARTS = ("vae", "clip", "oracle", "unet")
+PARTS = ("vae", "clip", "oracle", "unet", "pixels")
 PREVIEW_PROMPTS = (
     "an orange cat standing on a red castle",
     "a blue dog to the left of a yellow star at night",
@@ -62,7 +64,7 @@ def train(
     if part == "all":
         if recipe is not None or changes:
             raise ValueError(
-                "a recipe or a change belongs to one part; train vae, clip, oracle and unet one by one."
+                f"a recipe or a change belongs to one part; train {', '.join(PARTS)} one by one."
             )
         for each in PARTS:
             train(each, out, resume=resume, cpu=cpu)
@@ -76,7 +78,9 @@ def train(
             f"{runs} holds an earlier training; go on with --resume or name another --out folder."
         )
     _keep_recipe(used, runs, resume)
-    {"vae": _vae, "clip": _clip, "oracle": _oracle, "unet": _unet}[part](used, runs, model, resume, cpu)
+    {"vae": _vae, "clip": _clip, "oracle": _oracle, "unet": _unet, "pixels": _pixels}[part](
+        used, runs, model, resume, cpu
+    )
     return model
 
 
@@ -145,6 +149,16 @@ def _unet(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> Non
     save_folder(Parts(unet.cpu(), vae.cpu(), text_encoder.cpu(), tokenizer, schedule), whole)
     shutil.copytree(whole, model, dirs_exist_ok=True)
     shutil.rmtree(whole)
+
+
+def _pixels(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
+    from sdlearn.training.pixels import save_dreams, train_pixels
+
+    schedule = ScheduleConfig(**recipe["schedule"], scheduler="DDPMScheduler")
+    preview = save_dreams(Schedule(schedule))
+    unet = train_pixels(recipe, runs, resume=resume, cpu=cpu, preview=preview)
+    if _first_process():
+        save_pixel_model(unet.cpu(), schedule, model.with_name("cats_and_dogs"))
 
 
 def _preview_pictures(parts: Callable[[nn.Module], Parts]) -> Callable[[nn.Module, Path], None]:

@@ -1,0 +1,64 @@
+"""Models that draw pixels, without latents and without text: a U-Net and a noise schedule in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sdlearn.checkpoint.errors import CheckpointError
+from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json
+from sdlearn.checkpoint.saving import DIFFUSERS_VERSION, INDEX, write_json
+from sdlearn.checkpoint.tensors import write_tensors
+from sdlearn.config import ScheduleConfig
+from sdlearn.paths import shipped_model
+from sdlearn.schedule import Schedule
+from sdlearn.unet import UNet
+
+PIPELINE = "DDPMPipeline"  # of diffusers, which opens such a folder as it is
+
+
+def load_pixel_model(source: str | Path) -> tuple[UNet, Schedule]:
+    """The U-Net, float32, and its noise schedule, from a folder or by a shipped model's name ("cats_and_dogs").
+
+    Raises CheckpointError for anything else.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        try:
+            folder = shipped_model(str(source))
+        except FileNotFoundError as error:
+            raise CheckpointError(str(error)) from None
+    kind = read_json(folder / INDEX).get("_class_name")
+    if kind != PIPELINE:
+        raise CheckpointError(
+            f"{folder} is a {kind}, and a model of pixels is a {PIPELINE}: open it with "
+            "StableDiffusion.from_pretrained."
+        )
+    settings = read_json(folder / "scheduler" / "scheduler_config.json")
+    if settings.get("_class_name") != "DDPMScheduler" or settings.get("trained_betas"):
+        raise CheckpointError(f"{folder}: its noise schedule is none that sdlearn knows: take another model.")
+    try:
+        schedule = Schedule(ScheduleConfig.from_json(settings))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: its noise schedule cannot be read: {error}") from error
+    return open_part(folder / "unet", "unet").load(), schedule
+
+
+def save_pixel_model(unet: UNet, schedule: ScheduleConfig, folder: Path) -> Path:
+    """Write a folder that ``load_pixel_model`` and ``diffusers.DDPMPipeline.from_pretrained`` open; returns it.
+
+    Raises CheckpointError when the folder holds something.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"cannot save into {folder}: it is not empty; name another folder.")
+    for part in ("unet", "scheduler"):
+        (folder / part).mkdir(parents=True)
+    version = {"_diffusers_version": DIFFUSERS_VERSION}
+    write_json(folder / "unet" / "config.json", unet.config.to_json() | version)
+    weights = folder / "unet" / f"{NETWORKS['unet'].weights}.safetensors"
+    write_tensors(dict(unet.state_dict()), weights, torch.float16)
+    write_json(folder / "scheduler" / "scheduler_config.json", schedule.to_json() | version)
+    parts = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", schedule.scheduler]}
+    write_json(folder / INDEX, {"_class_name": PIPELINE, **version, **parts})
+    return folder
