@@ -113,6 +113,7 @@ FIXED = {
     "text_encoder": {},
     "scheduler": {
         "trained_betas": None,
+        "clip_sample": False,
         "rescale_betas_zero_snr": False,
         "thresholding": False,
         "use_beta_sigmas": False,
