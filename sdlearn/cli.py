@@ -245,9 +245,16 @@ def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentPar
     return parser
 
 
-def show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """A warning as a line for a reader, without the place in the code it came from."""
-    print(f"sdlearn: warning: {message}", file=sys.stderr)
+def warning_lines() -> Callable[..., None]:
+    """For ``warnings.showwarning``: each warning once, a line for a reader, without its place in the code."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            print(f"sdlearn: warning: {message}", file=sys.stderr)
+
+    return show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -255,12 +262,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = show_warning
+            warnings.showwarning = warning_lines()
             if getattr(args, "from_file", None):
                 args = build_parser(drawing_commands.settings_of(args.from_file)).parse_args(arguments)
             return args.run(args) or 0
-    except KeyboardInterrupt:
-        print("sdlearn: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print("sdlearn: interrupted" + (f", {stop}" if str(stop) else ""), file=sys.stderr)
         return 130
     except (ValueError, OSError, FloatingPointError) as error:  # CheckpointError is a ValueError
         print(f"sdlearn: error: {error}", file=sys.stderr)

@@ -175,6 +175,7 @@ def test_bfloat16_draws_nearly_the_same(model, here):
         (["--steps", "0"], "num_inference_steps must be from 1 to 1000, got 0"),
         (["--cfg", "nan"], "guidance_scale must be a finite number >= 0 (usual: 1 to 15), got nan"),
         (["--size", "40x32"], "width=40 must be a positive multiple of 16: take 32 or 48"),
+        (["--seed", f"{2**63 - 1}", "--n", "2"], "seed must be from 0 to 2**63 - 1 for all 2 pictures"),
         (["--seed", "-1"], "seed must be from 0 to 2**63 - 1, got -1"),
         (["--model", "no/such/folder"], "no/such/folder does not exist"),
         (["--model", "nosuch"], "no model named 'nosuch' comes with sdlearn"),
@@ -274,8 +275,37 @@ def test_interrupted_while_drawing(model, here, capsys, monkeypatch):
 
     monkeypatch.setattr(sdlearn.StableDiffusion, "predict", interrupted)
     assert draw(model) == 130
-    assert refused(capsys) == "sdlearn: interrupted"
+    assert refused(capsys) == "sdlearn: interrupted, 0 of 1 pictures are written"
     assert files(here) == []
+
+
+def test_an_interruption_keeps_what_is_drawn(model, here, capsys, monkeypatch):
+    """Pictures are drawn and written a few at a time, and are those of a run that nobody stops."""
+    assert draw(model, "--n", "5", "--out", "whole.png") == 0
+    monkeypatch.setattr(drawing_commands, "PIXELS_TOGETHER", 2 * PIXELS**2)
+    drawing, calls = sdlearn.StableDiffusion.txt2img, []
+
+    def stopped(self, *arguments, **wishes):
+        calls.append(wishes["num_images_per_prompt"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return drawing(self, *arguments, **wishes)
+
+    monkeypatch.setattr(sdlearn.StableDiffusion, "txt2img", stopped)
+    capsys.readouterr()
+    assert draw(model, "--n", "5", "--out", "cat.png") == 130
+    said = capsys.readouterr()
+    assert said.err == "sdlearn: interrupted, 4 of 5 pictures are written\n" and calls == [2, 2, 1]
+    assert said.out.splitlines() == [f"wrote cat-{k}.png" for k in range(4)]
+    for k in range(4):
+        assert abs(pixels(f"cat-{k}.png") - pixels(f"whole-{k}.png")).max() <= 1
+        assert read_settings(f"cat-{k}.png") == read_settings(f"whole-{k}.png")
+
+
+def test_a_warning_is_said_once_for_all_pictures(model, here, capsys, monkeypatch):
+    monkeypatch.setattr(drawing_commands, "PIXELS_TOGETHER", 1)
+    assert draw(model, "--n", "3", prompt="a cat and " * 10) == 0
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_cut_prompt_is_one_plain_warning(model, here, capsys):
