@@ -160,7 +160,9 @@ def add_drawing_commands(command: Command, settings: dict[str, Any]) -> None:
         "inpaint", drawing_commands.inpaint, "paint a part of a picture anew, so that it fits a sentence"
     )
     inpaint.add_argument("image", type=Path, help="the picture to paint in")
-    inpaint.add_argument("mask", type=Path, help="a picture of the same size, white where to paint")
+    inpaint.add_argument(
+        "mask", type=Path, help="a picture of the same size, white where to paint, else black or transparent"
+    )
     inpaint.add_argument("prompt", nargs="?", help="may be left out with --from")
     inpaint.add_argument("--strength", type=float, default=1.0, help="1: forget what was there (default)")
     inpaint.add_argument(

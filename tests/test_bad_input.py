@@ -196,6 +196,7 @@ MASK_ONLY = [
         ValueError,
         "mask is black all over, or white in strokes too thin to see: there is nothing to paint",
     ),
+    ({"mask": Image.new("RGBA", (32, 32), (255, 255, 255, 0))}, ValueError, "mask is black all over"),
     ({"mask": speck()}, ValueError, "or white in strokes too thin to see"),
     ({"mask": [picture(), picture()]}, ValueError, "mask has 2 entries for 1 prompts"),
     ({"mask": "no such mask.png"}, ValueError, "there is no picture file 'no such mask.png'"),
