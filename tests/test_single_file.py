@@ -262,6 +262,20 @@ def test_hub_names_offline_give_one_clear_error(tmp_path, monkeypatch):
         StableDiffusion.from_pretrained("owner/name/more")
 
 
+def test_a_hub_that_cannot_be_reached_is_asked_once(tmp_path, monkeypatch):
+    """The library waits 24 seconds between its attempts, if it is let."""
+    from huggingface_hub import constants
+
+    waits = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(CheckpointError, match="cannot be had from the hub .*check name and connection"):
+        StableDiffusion.from_pretrained("owner/name")
+    assert waits == []
+
+
 def test_of_a_model_on_the_hub_only_what_is_read_is_downloaded():
     from sdlearn.checkpoint.hub import is_hub_id, needed_files
 

@@ -76,7 +76,9 @@ def download(name: str, variant: str | None = None) -> Path:
             "forbids to download it: unset it, or give a folder."
         )
     try:
-        files = needed_files(HfApi().list_repo_files(name), variant)
+        # This question, unlike others, is asked once: without a connection it fails at once.
+        found = HfApi().model_info(name, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        files = needed_files([one.rfilename for one in found.siblings or []], variant)
         return Path(snapshot_download(name, allow_patterns=files))
     except Exception as error:  # no connection, no such model, no permission, no space: each its own type
         raise CheckpointError(
