@@ -276,6 +276,28 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(tmp_path, monkeypatch):
     assert waits == []
 
 
+def in_hub_cache(cache, name, monkeypatch):
+    """An empty snapshot in a cache of the hub, where the library's list of the model names a file more."""
+    from huggingface_hub import constants
+
+    home = cache / f"models--{name.replace('/', '--')}"
+    for folder in ("refs", "snapshots", "trees"):
+        (home / folder).mkdir(parents=True)
+    commit = "0123456789abcdef" * 2 + "01234567"
+    (home / "refs" / "main").write_text(commit)
+    files = {"model.ckpt": {"size": 9, "blob_id": "a" * 40}}
+    (home / "trees" / f"{commit}.json").write_text(json.dumps({"format_version": 1, "files": files}))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return home / "snapshots" / commit
+
+
+def test_the_cache_is_enough_without_the_files_that_are_not_read(tmp_path, tokenizer, monkeypatch):
+    snapshot = in_hub_cache(tmp_path / "hub", "own/model", monkeypatch)
+    save_folder(small_parts("SD 1", tokenizer), snapshot)
+    assert StableDiffusion.from_pretrained("own/model").name == "own/model"
+
+
 def test_of_a_model_on_the_hub_only_what_is_read_is_downloaded():
     from sdlearn.checkpoint.hub import is_hub_id, needed_files
 

@@ -65,7 +65,8 @@ def download(name: str, variant: str | None = None) -> Path:
             f"{name!r} is no folder or file here; to load it from the hub: python -m pip install huggingface_hub"
         ) from None
     try:
-        cached = Path(snapshot_download(name, local_files_only=True))
+        # Only this file is asked for: the library would miss those that were never downloaded.
+        cached = Path(snapshot_download(name, local_files_only=True, allow_patterns="model_index.json"))
     except Exception:  # not in the cache: the library has several errors for it
         cached = None
     if cached is not None and _is_whole(cached, variant):
