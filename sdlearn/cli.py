@@ -73,7 +73,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which networks, and where they run."""
     add_source_arguments(parser)
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="a vocabulary, for a single file")
-    parser.add_argument("--vae", type=Path, metavar="FILE", help="another autoencoder, a file or a folder")
+    parser.add_argument(
+        "--vae", metavar="FILE", help="another autoencoder: a file, a folder, or owner/name on the hub"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one, else cpu)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--save-memory", action="store_true", help="for small graphics cards; slower")

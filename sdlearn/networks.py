@@ -73,15 +73,15 @@ class Networks:
 
         ``prediction_type`` ("epsilon" or "v_prediction") overrides a folder's; a single file of SD 2 needs it. A
         single file holds no vocabulary: ``tokenizer`` is a folder that does, where none is found. ``variant``
-        ("fp16", "non_ema") chooses among a folder's weights; ``vae`` is another autoencoder, a file or a folder.
-        A checkpoint's safety checker is used unless ``safety_checker`` is False. Raises CheckpointError.
+        ("fp16", "non_ema") chooses among a folder's weights; ``vae`` is another autoencoder: a file, a folder or a name
+        on the hub. A checkpoint's safety checker is used unless ``safety_checker`` is False. Raises CheckpointError.
         """
         parts, opened = checkpoint.load_checkpoint(
             model, dtype, device, prediction_type=prediction_type, variant=variant, tokenizer=tokenizer
         )
         decoder = parts.vae
         if vae is not None:
-            other = checkpoint.open_vae(vae)
+            other = checkpoint.open_vae(checkpoint.locate(vae, vae=True))
             kinds = {(one.config.factor, one.config.latent_channels) for one in (other, decoder)}
             if len(kinds) > 1:
                 raise checkpoint.CheckpointError(

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -298,6 +299,30 @@ def test_the_cache_is_enough_without_the_files_that_are_not_read(tmp_path, token
     assert StableDiffusion.from_pretrained("own/model").name == "own/model"
 
 
+@pytest.mark.parametrize("whole_model", [False, True])
+def test_an_autoencoder_by_its_name_on_the_hub(tmp_path, tokenizer, monkeypatch, whole_model):
+    parts = small_parts("SD 1", tokenizer)
+    model = save_folder(parts, tmp_path / "model", torch.float32)
+    other = replace(parts, vae=randomise(AutoencoderKL(parts.vae.config), 99))
+    folder = save_folder(other, tmp_path / "other", torch.float32) / "vae"
+    snapshot = in_hub_cache(tmp_path / "hub", "own/vae", monkeypatch)
+    shutil.copytree(folder, snapshot / "vae" if whole_model else snapshot)
+    pipe = StableDiffusion.from_pretrained(model, vae="own/vae")
+    assert equal(pipe.vae, other.vae.to(memory_format=torch.channels_last))
+    for name in ("own/other", "no/such/folder"):
+        with pytest.raises(CheckpointError, match=f"{name}.*give a folder"):
+            StableDiffusion.from_pretrained(model, vae=name)
+
+
+def test_of_an_autoencoder_on_the_hub_only_what_is_read_is_downloaded():
+    from sdlearn.checkpoint.hub import needed_for_vae
+
+    own = ["config.json", "diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors", "x.ckpt"]
+    assert needed_for_vae(own) == ["config.json", "diffusion_pytorch_model.safetensors"]
+    model = ["model_index.json", "vae/config.json", "vae/diffusion_pytorch_model.bin", "unet/config.json"]
+    assert needed_for_vae(model) == ["vae/config.json", "vae/diffusion_pytorch_model.bin"]
+
+
 def test_of_a_model_on_the_hub_only_what_is_read_is_downloaded():
     from sdlearn.checkpoint.hub import is_hub_id, needed_files
 
@@ -353,8 +378,6 @@ def test_a_folder_can_be_told_what_it_predicts(tmp_path, tokenizer):
 
 def test_an_unfinished_download_is_not_taken_for_a_model(tmp_path, tokenizer, monkeypatch):
     """The cache's folder counts only if all of it is there; a whole one gives the model its name on the hub."""
-    import shutil
-
     import huggingface_hub
     from huggingface_hub import constants
 

@@ -3,7 +3,7 @@
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.folder import load_folder, open_folder
 from sdlearn.checkpoint.hub import is_hub_id
-from sdlearn.checkpoint.opening import load_checkpoint, open_checkpoint
+from sdlearn.checkpoint.opening import load_checkpoint, locate, open_checkpoint
 from sdlearn.checkpoint.parts import Checkpoint, Parts
 from sdlearn.checkpoint.saving import save_folder
 from sdlearn.checkpoint.single_file import open_single_file, open_vae, write_single_file
@@ -15,6 +15,7 @@ __all__ = [
     "is_hub_id",
     "load_checkpoint",
     "load_folder",
+    "locate",
     "open_checkpoint",
     "open_folder",
     "open_single_file",

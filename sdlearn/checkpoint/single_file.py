@@ -181,8 +181,10 @@ def _ignored(left: Iterable[str], last_layer: str, path: Path) -> dict[str, int]
 
 
 def open_vae(path: str | Path) -> Part:
-    """An autoencoder alone, to swap in: a folder with a config.json, or a file under any of the usual names."""
+    """An autoencoder, to swap in: its folder, that of a model, or a file under any of the usual names."""
     path = Path(path)
+    if (path / "vae" / "config.json").is_file():
+        path = path / "vae"
     part = open_part(path, "vae") if path.is_dir() else _vae_of(open_weights([path]), path)
     part.check()
     return part
