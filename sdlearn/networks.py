@@ -89,8 +89,8 @@ class Networks:
                 )
             decoder = other.load(dtype, device)
         place, checker = opened.source, None
-        if safety_checker and (place / "safety_checker" / "config.json").is_file():
-            checker = SafetyChecker.from_folder(place / "safety_checker", dtype, device)
+        if safety_checker and opened.safety_checker is not None:
+            checker = SafetyChecker.from_folder(opened.safety_checker, dtype, device)
         name = place.stem if place.is_file() else place.resolve().name
         if not Path(model).exists() and checkpoint.is_hub_id(str(model)):
             name = str(model)  # folders of the hub's cache are named by a checksum

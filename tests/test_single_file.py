@@ -13,6 +13,7 @@ from sdlearn import StableDiffusion
 from sdlearn.checkpoint import (
     CheckpointError,
     load_checkpoint,
+    open_checkpoint,
     open_single_file,
     open_vae,
     save_folder,
@@ -184,6 +185,55 @@ def test_an_autoencoder_alone_under_all_its_names(tmp_path, tokenizer):
     other_folder = save_folder(other, tmp_path / "other", torch.float32)
     pipe = StableDiffusion.from_pretrained(other_folder, vae=tmp_path / "bare.safetensors")
     assert equal(pipe.vae, parts.vae.to(memory_format=torch.channels_last))
+
+
+def test_what_is_no_whole_model_is_named_with_its_use(tmp_path, tokenizer):
+    parts = small_parts("SD 1", tokenizer)
+    folder = save_folder(parts, tmp_path / "model")
+    whole = load_file(write_single_file(parts, tmp_path / "model.safetensors"))
+    alone = {name: t for name, t in whole.items() if name.startswith("first_stage_model.")}
+    vectors = torch.zeros(2, 768)
+    files = {
+        "prefixed.safetensors": alone,
+        "bare.safetensors": {name.removeprefix("first_stage_model."): t for name, t in alone.items()},
+        "lora.safetensors": {"lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight": vectors},
+        "new.safetensors": {"emb_params": vectors},
+        "word.safetensors": {"<cat-toy>": vectors},
+    }
+    for name, tensors in files.items():
+        save_file(tensors, tmp_path / name)
+    torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": vectors}}, tmp_path / "old.pt")
+    for place, message in {
+        "prefixed.safetensors": "is an autoencoder .VAE. alone: give it beside a whole model, as --vae FILE",
+        "bare.safetensors": "is an autoencoder .VAE. alone: give it beside a whole model, as --vae FILE",
+        "model/vae/diffusion_pytorch_model.safetensors": "is an autoencoder .VAE. alone",
+        "model/unet/diffusion_pytorch_model.safetensors": "one network of a checkpoint folder",
+        "model/text_encoder/model.safetensors": "one network of a checkpoint folder",
+        "model/vae": r"holds one network .AutoencoderKL.*: give it beside a whole model, as --vae FOLDER",
+        "model/unet": r"holds one network .UNet2DConditionModel.*: give the folder that holds it and model_index",
+        "model/text_encoder": r"holds one network .*CLIPTextModel.*: give the folder that holds it",
+        "lora.safetensors": "is of a LoRA, a small addition to a model that sdlearn does not read",
+        "new.safetensors": "is of a textual inversion, a few word vectors that sdlearn does not read",
+        "word.safetensors": "looks like a textual inversion, a few word vectors that sdlearn does not read",
+        "old.pt": "is a textual inversion, a few word vectors that sdlearn does not read",
+    }.items():
+        with pytest.raises(CheckpointError, match=message):
+            open_checkpoint(tmp_path / place)
+    with pytest.raises(CheckpointError, match="give the folder that holds it and its config.json"):
+        open_vae(folder / "vae" / "diffusion_pytorch_model.safetensors")
+
+
+def test_the_report_tells_size_and_safety_checker(tmp_path, tokenizer):
+    folder = save_folder(small_parts("SD 1", tokenizer), tmp_path / "model")
+    assert "pictures     128 x 128 pixels" in str(open_checkpoint(folder))
+    assert "safety       no checker" in str(open_checkpoint(folder))
+    (folder / "safety_checker").mkdir()
+    (folder / "safety_checker" / "config.json").write_text("{}")
+    assert "safety       a checker, used" in str(open_checkpoint(folder))
+    file = write_single_file(small_parts("SD 2", tokenizer), tmp_path / "model.safetensors")
+    assert "pictures     depends on what it predicts" in str(open_checkpoint(file))
+    v = open_checkpoint(file, prediction_type="v_prediction")
+    assert "pictures     192 x 192 pixels" in str(v)
 
 
 def test_the_vocabulary_is_found_in_a_package_and_in_the_hub_cache(tmp_path, monkeypatch):
