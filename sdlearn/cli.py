@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sdlearn import __version__, commands, drawing_commands
+from sdlearn.wording import for_command_line
 
 SAMPLER_NAMES = (
     "ddpm, ddim, euler, euler_a, heun, pndm, lms, dpmpp_2m, dpmpp_2m_karras, dpmpp_2m_sde, unipc, lcm"
@@ -256,7 +257,7 @@ def warning_lines() -> Callable[..., None]:
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if str(message) not in said:
             said.add(str(message))
-            print(f"sdlearn: warning: {message}", file=sys.stderr)
+            print(f"sdlearn: warning: {for_command_line(str(message))}", file=sys.stderr)
 
     return show
 
@@ -274,13 +275,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("sdlearn: interrupted" + (f", {stop}" if str(stop) else ""), file=sys.stderr)
         return 130
     except (ValueError, OSError, FloatingPointError) as error:  # CheckpointError is a ValueError
-        print(f"sdlearn: error: {error}", file=sys.stderr)
+        print(f"sdlearn: error: {for_command_line(str(error))}", file=sys.stderr)
         return 2
     except MemoryError as error:
-        print(
-            f"sdlearn: error: {str(error) or 'this machine has no room for it: ask for less.'}",
-            file=sys.stderr,
-        )
+        lack = for_command_line(str(error)) or "this machine has no room for it: ask for less."
+        print(f"sdlearn: error: {lack}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):

@@ -190,7 +190,7 @@ class Networks:
         for prompt in prompts:
             if not prompt_weights and LOOKS_WEIGHTED.search(prompt):
                 warnings.warn(
-                    f"{prompt[:60]!r} looks like weights: they are read with prompt_weights=True (--prompt-weights).",
+                    f"{prompt[:60]!r} looks like weights: they are read with prompt_weights=True.",
                     stacklevel=2,
                 )
             chunks, cut = chunks_of(self.tokenizer, prompt, prompt_weights, long_prompts)

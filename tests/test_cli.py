@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sdlearn.cli import build_parser, main
 from sdlearn.image import load_image
 from sdlearn.metadata import read_settings
 from sdlearn.wishes import Wishes
+from sdlearn.wording import FIRST, OPTIONS, for_command_line
 
 PROMPT = "an orange cat"
 
@@ -172,11 +174,11 @@ def test_bfloat16_draws_nearly_the_same(model, here):
     "arguments, message",
     [
         (["--sampler", "euler_b"], "unknown sampler 'euler_b'; use one of ddpm, ddim, euler"),
-        (["--steps", "0"], "num_inference_steps must be from 1 to 1000, got 0"),
-        (["--cfg", "nan"], "guidance_scale must be a finite number >= 0 (usual: 1 to 15), got nan"),
-        (["--size", "40x32"], "width=40 must be a positive multiple of 16: take 32 or 48"),
-        (["--seed", f"{2**63 - 1}", "--n", "2"], "seed must be from 0 to 2**63 - 1 for all 2 pictures"),
-        (["--seed", "-1"], "seed must be from 0 to 2**63 - 1, got -1"),
+        (["--steps", "0"], "--steps must be from 1 to 1000, got 0"),
+        (["--cfg", "nan"], "--cfg must be a finite number >= 0 (usual: 1 to 15), got nan"),
+        (["--size", "40x32"], "--size: width=40 must be a positive multiple of 16: take 32 or 48"),
+        (["--seed", f"{2**63 - 1}", "--n", "2"], "--seed must be from 0 to 2**63 - 1 for all 2 pictures"),
+        (["--seed", "-1"], "--seed must be from 0 to 2**63 - 1, got -1"),
         (["--model", "no/such/folder"], "no/such/folder does not exist"),
         (["--model", "nosuch"], "no model named 'nosuch' comes with sdlearn"),
         (["--device", "toaster"], "--device 'toaster' is unknown; use cpu, cuda, cuda:1 or mps"),
@@ -196,6 +198,33 @@ def test_bad_input(model, here, capsys, arguments, message):
     assert refused(capsys).startswith(f"sdlearn: error: {message}")
     assert files(here) == before and not Path("outputs").exists()
     assert Path("taken.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "message, shown",
+    [
+        (
+            "strength=0.01 of num_inference_steps=25 leaves no step",
+            "--strength=0.01 of --steps=25 leaves no step",
+        ),
+        ("eta is not for lms; it is for ddim.", "--eta is not for lms; it is for ddim."),
+        ("the model's clip_skip is 'clip_skip'", "the model's --clip-skip is 'clip_skip'"),
+        (
+            "they are read with prompt_weights=True (which see)",
+            "they are read with --prompt-weights (which see)",
+        ),
+        ("'a seed must grow' looks odd", "'a seed must grow' looks odd"),
+        ("there is no seed must", "there is no seed must"),
+    ],
+)
+def test_messages_name_options_and_leave_what_was_given(message, shown):
+    assert for_command_line(message) == shown
+
+
+def test_every_option_that_messages_name_is_there():
+    options = build_parser().parse_args(["img2img", "a.png", "a cat"])
+    named = [option for text in OPTIONS.values() for option in re.findall("--([a-z-]+)", text)]
+    assert all(hasattr(options, option.replace("-", "_")) for option in [*named, *FIRST])
 
 
 @pytest.mark.parametrize(
