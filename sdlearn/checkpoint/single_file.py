@@ -51,6 +51,8 @@ OTHER_KINDS = {
     r"emb_params|string_to_param|clip_[gl]$": "a textual inversion, a few word vectors that sdlearn does not read",
     r"(down_blocks|up_blocks|mid_block)\.|(text_model\.)?encoder\.layers\.": "one network of a checkpoint folder",
 }
+VAE_ALONE = rf"({re.escape(names.VAE_PREFIX)})?(encoder|decoder)\.(conv_in|mid)"
+WORD_WIDTHS = ((768,), (1024,))  # of the word vectors of SD 1 and 2
 PARTS = {"U-Net": names.UNET_PREFIX, "autoencoder": names.VAE_PREFIX, "text encoder": "cond_stage_model."}
 
 
@@ -135,14 +137,11 @@ def _check_kind(found: Mapping[str, Tensor], path: Path) -> None:
             raise CheckpointError(
                 f"{path} is of {kind}, not a whole Stable Diffusion 1 or 2: take a file of one of these."
             )
-    if "autoencoder" not in lacking or any(
-        re.match(r"(encoder|decoder|quant_conv)\.", name) for name in found
-    ):
-        if len(lacking) >= 2:
-            raise CheckpointError(
-                f"{path} is an autoencoder (VAE) alone: give it beside a whole model, as --vae FILE (vae=FILE)."
-            )
-    if len(found) == 1 and len(next(iter(found.values())).shape) <= 2:
+    if len(lacking) > 1 and any(re.match(VAE_ALONE, name) for name in found):
+        raise CheckpointError(
+            f"{path} is an autoencoder (VAE) alone: give it beside a whole model, as --vae FILE (vae=FILE)."
+        )
+    if len(found) == 1 and next(iter(found.values())).shape[-1:] in WORD_WIDTHS:
         raise CheckpointError(
             f"{path} looks like a textual inversion, a few word vectors that sdlearn does not read: take a whole "
             "Stable Diffusion 1 or 2."
