@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from sdlearn import checkpoint
+from sdlearn.arguments import usable_device
 from sdlearn.clip import CLIPTextModel
 from sdlearn.config import ScheduleConfig
 from sdlearn.image import to_images
@@ -76,6 +77,7 @@ class Networks:
         ("fp16", "non_ema") chooses among a folder's weights; ``vae`` is another autoencoder: a file, a folder or a name
         on the hub. A checkpoint's safety checker is used unless ``safety_checker`` is False. Raises CheckpointError.
         """
+        usable_device(device)
         parts, opened = checkpoint.load_checkpoint(
             model, dtype, device, prediction_type=prediction_type, variant=variant, tokenizer=tokenizer
         )
@@ -119,6 +121,8 @@ class Networks:
         """Move the networks to a device, or to another type of numbers; returns itself."""
         if isinstance(device, torch.dtype):  # pipe.to(torch.float16)
             device, dtype = None, device
+        if device is not None:
+            device = usable_device(device)
         for network in self._networks:
             network.to(device=device, dtype=dtype)
         return self
@@ -130,7 +134,7 @@ class Networks:
         two questions of guidance are asked one after the other; pictures are decoded in tiles of ``tile`` pixels
         (default: the model's own size).
         """
-        self._visits = torch.device(device) if device is not None else self.device
+        self._visits = usable_device(device) if device is not None else self.device
         self._tile = max(
             16, (tile or self.unet.config.sample_size * self.vae.config.factor) // self.vae.config.factor
         )

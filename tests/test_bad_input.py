@@ -318,6 +318,23 @@ def test_models_that_are_not_there(tmp_path):
         StableDiffusion.from_pretrained(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize(
+    "device, message",
+    [
+        ("cuda:99", "device 'cuda:99' is not available here; there is cpu.*Name one of these"),
+        ("toaster", "device 'toaster' is unknown; use cpu, cuda, cuda:1 or mps"),
+        ("", "device '' is unknown"),
+    ],
+)
+def test_devices_that_are_not_there(pipe, device, message):
+    for call in (lambda: StableDiffusion.from_pretrained(device=device), lambda: pipe.to(device)):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(ValueError, match=message):
+        pipe.save_memory(device)
+    assert pipe.to("cpu") is pipe and pipe.to(torch.device("cpu")).device.type == "cpu"
+
+
 def test_a_scheduler_without_a_sampler_here(pipe):
     other = small_pipeline(scheduler="EDMEulerScheduler")
     with pytest.raises(ValueError, match="'EDMEulerScheduler'.*Name a sampler"):
