@@ -311,6 +311,15 @@ def test_unknown_arguments_are_named(pipe):
             call("a cat", steps=20)
 
 
+def test_arguments_that_diffusers_calls_otherwise(pipe):
+    with pytest.raises(TypeError, match="no argument 'generator' here: give seed"):
+        pipe.txt2img("a cat", generator=torch.Generator())
+    with pytest.raises(TypeError, match="no argument 'callback_on_step_end' here: iterate over the steps"):
+        pipe.img2img(picture(), "a cat", callback_on_step_end=print)
+    with pytest.raises(TypeError, match="no argument 'mask_image' here: sdlearn calls it mask"):
+        pipe.inpaint(picture(), picture(), "a cat", mask_image=picture())
+
+
 def test_models_that_are_not_there(tmp_path):
     with pytest.raises(CheckpointError, match="no model named 'scnes'"):
         StableDiffusion.from_pretrained("scnes")
