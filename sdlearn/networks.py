@@ -17,7 +17,7 @@ from sdlearn.clip import CLIPTextModel
 from sdlearn.config import ScheduleConfig
 from sdlearn.image import to_images
 from sdlearn.memory import in_portions, tiled_decode, visiting
-from sdlearn.prompts import LOOKS_WEIGHTED, chunks_of, equally_long
+from sdlearn.prompts import chunks_of, equally_long, unread
 from sdlearn.safety import SafetyChecker
 from sdlearn.schedule import Schedule
 from sdlearn.tokenizer import Tokenizer
@@ -192,11 +192,8 @@ class Networks:
             )
         chunked = []
         for prompt in prompts:
-            if not prompt_weights and LOOKS_WEIGHTED.search(prompt):
-                warnings.warn(
-                    f"{prompt[:60]!r} looks like weights: they are read with prompt_weights=True.",
-                    stacklevel=2,
-                )
+            for message in unread(prompt, prompt_weights):
+                warnings.warn(message, stacklevel=2)
             chunks, cut = chunks_of(self.tokenizer, prompt, prompt_weights, long_prompts)
             if cut:
                 room = self.tokenizer.max_length - 2
