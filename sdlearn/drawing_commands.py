@@ -78,7 +78,7 @@ def settings_of(picture: Path) -> dict[str, Any]:
                 f"{str(picture)!r} was drawn with several in one call ({name}); draw them one by one."
             )
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ValueError(f"{str(picture)!r} says {name} is {str(value)[:80]!r}, which it cannot be.")
+            raise ValueError(f"{str(picture)!r} says {name!r} is {str(value)[:80]!r}, which it cannot be.")
         settings[ours] = tuple(value) if kind is list else value
     if type(found.get("width")) is int and type(found.get("height")) is int:
         settings["size"] = found["width"], found["height"]

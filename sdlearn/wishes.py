@@ -13,7 +13,6 @@ from sdlearn.plan import Plan, Sampler
 from sdlearn.schedule import Schedule
 from sdlearn.trace import Step
 
-
 # What diffusers' pipelines call otherwise, and what to do here.
 ELSEWHERE = {
     "generator": "give seed, a whole number or a list of them",
