@@ -65,7 +65,8 @@ def _quoted(value: Any) -> str:
 def parse_parameters(text: str) -> dict[str, Any]:
     """The settings in such a text, under the names of ``txt2img``'s arguments; {} where it is none.
 
-    Warns of entries that are not read: the picture will be another one without them. A line of the prompt that looks like another part of the format cannot be told from it: the JSON can.
+    Warns of entries that are not read: without them the picture is another one. A line of the prompt that looks like
+    another part of the format cannot be told from it: the JSON can.
     """
     *lines, last = text.strip().split("\n")
     pairs = dict(PAIR.findall(last)) if len(last) <= LONGEST_LINE else {}
