@@ -29,7 +29,7 @@ LAYERS = [
     {"pipeline"},
     {"scenes"},
     {"viz", "training", "evaluate", "environment", "bench"},
-    {"commands", "drawing_commands"},
+    {"commands", "drawing_commands", "wording"},
     {"cli"},
     {"__main__"},
 ]
