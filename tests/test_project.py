@@ -40,7 +40,7 @@ LAYERS = [
     {"pipeline"},
     {"scenes"},
     {"viz", "training", "evaluate", "environment", "bench", "exercises"},
-    {"commands", "drawing_commands"},
+    {"commands", "drawing_commands", "wording"},
     {"cli"},
     {"__main__"},
 ]
