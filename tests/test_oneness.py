@@ -217,8 +217,8 @@ CHANGES = {
         ["01_noise.py:30: sdlearn/noise.py has no EXTRA"],
     ),
     "a file that does not exist": (
-        ("1", "small = 1", "# -> sdlearn/nosie.py\nsmall = 1"),
-        ["01_noise.py:9: there is no sdlearn/nosie.py"],
+        ("1", "small = 1", "# -> sdlearn/no_noise.py\nsmall = 1"),
+        ["01_noise.py:9: there is no sdlearn/no_noise.py"],
     ),
     "an import that the module does not have": (
         ("1", "import math", "import cmath\nimport math"),
