@@ -47,7 +47,7 @@ def test_no_common_misspellings():
 HERE = """\
 # The first part
 See [there](folder/there.md), [its end](folder/there.md#the-end), [above](#the-first-part), [a notebook](a%20b.ipynb),
-[a part of it](a%20b.ipynb#1-·-A-guess) and [a paper](https://arxiv.org/abs/2006.11239). `[code](none.md)`
+[a part of it](a%20b.ipynb#1-·-A-guess) and [a paper](https://arxiv.org/abs/2006.11239). `[code](none.md)` and $[f](t)$
 
 ```
 [more code](none.md)

@@ -11,12 +11,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 LINK = re.compile(r"\[[^][]*\]\(\s*<?([^)\s>]*)>?[^)]*\)")
-CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+CODE = re.compile(r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL)  # and formulas
 HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
 
 
 def text_of(path: Path) -> str:
-    """The prose of a Markdown file or a notebook, without code."""
+    """The prose of a Markdown file or a notebook, without code and formulas."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
         cells = json.loads(text)["cells"]
