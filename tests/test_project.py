@@ -191,6 +191,8 @@ def test_one_set_of_pins(repository):
     assert named == {name: pins[name] for name in named}
     assert "--constraint constraints.txt" in pip
     assert "--constraint constraints.txt" in (repository / "Makefile").read_text(encoding="utf-8")
+    binder = (repository / ".binder" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert {"--constraint ../constraints.txt", "--editable .[course]"} <= set(binder)
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     for requirement in [*project["dependencies"], *extras["course"], *extras["train"], *extras["dev"]]:
