@@ -185,8 +185,8 @@ def test_a_shorter_run_beside_a_longer_one_waits_at_its_end(pipe, run, other):
     texts = " ".join(told(explorer))
     assert "Step 5 of 5" in texts and "Step 3 of 3" in texts and "long" in texts and "short" in texts
     titles = told(explorer)
-    assert titles.count("noise, with the prompt") == 2
-    assert titles.count("noise, without it") == 1  # the short one was asked with the prompt alone
+    assert titles.count("noise with prompt") == 2
+    assert titles.count("noise without") == 1  # the short one was asked with the prompt alone
 
 
 def test_steps_alone_are_a_run_and_unguided_steps_are_grey(pipe):

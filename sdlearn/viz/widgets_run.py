@@ -18,9 +18,13 @@ from sdlearn.viz.widgets_parts import Explorer, Panel, caption, player, row, sli
 REACH = 3.0  # of the latents' and the noise's colours: 3 standard deviations
 LARGEST_MAP = 256  # pixels
 AT_ONCE = 8  # latents that are decoded together
-PICTURES = ("before the step, decoded", "what the network believes", "after the step, decoded")
-LATENTS, WITH, WITHOUT = "latents before the step", "noise, with the prompt", "noise, without it"
-KEY = f"Maps show the channels: orange below zero, purple above; ± {REACH:g} where no other scale is given."
+PICTURES = ("before the step", "what it believes", "after the step")
+LATENTS, WITH, WITHOUT = "latents", "noise with prompt", "noise without"
+KEY = (
+    "Above: decoded latents, and the decoded belief of the network.",
+    "Below: the channels of the latents before the step, and of the noise that the network sees in them, asked with "
+    f"the prompt and without; orange below zero, purple above, ± {REACH:g} except the difference.",
+)
 Decode = Callable[[Tensor], list[Image.Image]]
 
 
@@ -36,7 +40,7 @@ def run_explorer(*runs: Generation | Sequence[Step], pipe: object, names: Sequen
         raise ValueError(f"{len(names)} names for {len(runs)} runs; give one a run, or none.")
     recorded = [_steps(run) for run in runs]
     names = list(names) or [_name(run, k) for k, run in enumerate(runs)]
-    width = 190 if len(runs) == 1 else 112
+    width = 190 if len(runs) == 1 else 124
     pictures = [_pictures(steps, pipe.decode) for steps in recorded]
     panels = [{name: Panel(name, ones, width) for name, ones in run.items()} for run in pictures]
     texts = [_texts(steps) for steps in recorded]
@@ -53,11 +57,13 @@ def run_explorer(*runs: Generation | Sequence[Step], pipe: object, names: Sequen
     step.observe(lambda change: show(change["new"] - 1), "value")
     show(0)
     columns = [
-        ipywidgets.VBox([ipywidgets.Label(name), *_rows(list(run.values())), line])
+        ipywidgets.VBox(
+            [ipywidgets.Label(name), *_rows(list(run.values())), line], layout={"margin": "0 16px 0 0"}
+        )
         for name, run, line in zip(names, panels, lines)
     ]
     about = f"Run explorer: a slider over {last} steps of {' and of '.join(names)}."
-    children = [row(step, player(step, last, first=1)), row(*columns), ipywidgets.Label(KEY)]
+    children = [row(step, player(step, last, first=1)), row(*columns), *map(ipywidgets.Label, KEY)]
     return Explorer(about, {"step": step}, children, lambda: _film(names, pictures, texts))
 
 
@@ -124,7 +130,7 @@ def _difference_reach(steps: list[Step]) -> float:
 
 
 def _difference_name(steps: list[Step]) -> str:
-    return f"with minus without, ± {_difference_reach(steps):.2g}"
+    return f"difference, ± {_difference_reach(steps):.2g}"
 
 
 def _maps(values: list[Tensor | None], reach: float, size: int) -> list[Image.Image]:
@@ -140,7 +146,7 @@ def _texts(steps: list[Step]) -> list[str]:
     alike = [torch.corrcoef(torch.stack([step.pred.x0[0].flatten(), finished]))[0, 1] for step in steps]
     return [
         f"Step {place} of {len(steps)}: noise σ {step.sigma:.2f} → {step.sigma_next:.2f}; "
-        f"the belief resembles the finished latents by {likeness:.2f}."
+        f"belief and finished latents are alike by {likeness:.2f}."
         for place, (step, likeness) in enumerate(zip(steps, alike), 1)
     ]
 
