@@ -14,7 +14,7 @@ from sdlearn.viz.plots import Plot, strip
 from sdlearn.viz.widgets_parts import Explorer, Panel, bar, caption, row, slider, waiting
 
 SCALES = (0, 1, 2, 3, 5, 7.5, 10, 15)
-STEPS = 15
+STEPS = 10
 FINENESS = 0.25  # of the slider for a scale in between
 
 

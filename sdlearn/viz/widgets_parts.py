@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -74,6 +75,11 @@ def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:
 def caption() -> ipywidgets.Label:
     """The line below the pictures: what they show, for those who see them and for those who do not."""
     return ipywidgets.Label(layout={"width": "auto", "min_height": "28px"})
+
+
+def note(text: str) -> ipywidgets.HTML:
+    """Text that stays as it is, and breaks into lines where the page is narrow, as a Label does not."""
+    return ipywidgets.HTML(f'<div style="line-height: 1.4; max-width: 50em">{html.escape(text)}</div>')
 
 
 def slider(kind: type, name: str, **settings: object) -> ipywidgets.Widget:

@@ -13,7 +13,7 @@ from sdlearn.schedule import Schedule
 from sdlearn.trace import Generation, Step
 from sdlearn.viz.frames import channel_maps, spread
 from sdlearn.viz.plots import Plot, strip
-from sdlearn.viz.widgets_parts import Explorer, Panel, caption, player, row, slider
+from sdlearn.viz.widgets_parts import Explorer, Panel, caption, note, player, row, slider
 
 REACH = 3.0  # of the latents' and the noise's colours: 3 standard deviations
 LARGEST_MAP = 256  # pixels
@@ -21,9 +21,9 @@ AT_ONCE = 8  # latents that are decoded together
 PICTURES = ("before the step", "what it believes", "after the step")
 LATENTS, WITH, WITHOUT = "latents", "noise with prompt", "noise without"
 KEY = (
-    "Above: decoded latents, and the decoded belief of the network.",
-    "Below: the channels of the latents before the step, and of the noise that the network sees in them, asked with "
-    f"the prompt and without; orange below zero, purple above, ± {REACH:g} except the difference.",
+    "Upper row: the latents, decoded, and what the network believes the picture to be. Lower row: the channels of the "
+    "latents before the step, and the noise that the network sees in them, asked with the prompt and without. "
+    f"Orange is below zero, purple above; the scale is ± {REACH:g}, the difference has its own."
 )
 Decode = Callable[[Tensor], list[Image.Image]]
 
@@ -63,7 +63,7 @@ def run_explorer(*runs: Generation | Sequence[Step], pipe: object, names: Sequen
         for name, run, line in zip(names, panels, lines)
     ]
     about = f"Run explorer: a slider over {last} steps of {' and of '.join(names)}."
-    children = [row(step, player(step, last, first=1)), row(*columns), *map(ipywidgets.Label, KEY)]
+    children = [row(step, player(step, last, first=1)), row(*columns), note(KEY)]
     return Explorer(about, {"step": step}, children, lambda: _film(names, pictures, texts))
 
 

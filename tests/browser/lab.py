@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SECONDS_TO_RUN = 400
+SECONDS_TO_RUN = 600
 QUIET = 350  # milliseconds without a new picture: the last move has been shown
 WATCH = """
 window.seen = {shown: 0, moved: 0, loads: 0};
