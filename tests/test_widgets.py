@@ -341,6 +341,19 @@ def test_a_word_of_several_tokens_has_the_mean_of_its_maps(pipe):
         assert torch.allclose(maps[:, k], each[:, start : end + 1].mean(dim=1))
 
 
+def test_the_attention_explorer_lays_the_words_own_map_over_the_belief_on_one_scale(pipe, run):
+    explorer = widgets.attention_explorer(run, pipe)
+    words, maps = word_maps(pipe, run)
+    limit = float(maps.amax(dim=(0, 2, 3)).median())
+    for step, word in ((1, 2), (4, 0)):
+        explorer.controls["step"].value, explorer.controls["word"].value = step, word
+        (belief,) = pipe.decode(run.steps[step].pred.x0)
+        plain, veiled, _ = map(pixels, shown(explorer))
+        assert np.array_equal(plain, np.asarray(belief))
+        assert np.array_equal(veiled, np.asarray(frames.laid_over(belief, maps[step, word], limit)))
+        assert f"Step {step + 1} of 5, “{words[word]}”" in " ".join(told(explorer))
+
+
 def test_the_walk_is_straight_or_keeps_its_strength(pipe, run):
     from sdlearn.viz.widgets_walk import along_the_sphere, straight
 
