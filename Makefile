@@ -13,13 +13,14 @@ PROMPT = an orange cat standing on a red castle
 GPU_PYTHON ?= $(PYTHON)
 RUN ?= runs/gpu
 
-.PHONY: help demo test quick lint train eval bench lab notebooks oneness classroom clean
+.PHONY: help demo test quick browser lint train eval bench lab notebooks oneness classroom clean
 .PHONY: gpu gpu-test gpu-bench gpu-train gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-eval
 
 help:
 	@echo "make demo       install, draw \"$(PROMPT)\" and its steps into outputs/"
 	@echo "make test       install with the development tools, run every test"
 	@echo "make quick      the tests that finish in two minutes"
+	@echo "make browser    the tests that move the widgets in JupyterLab, with an installed Chromium"
 	@echo "make train      retrain everything: vae, clip, oracle, unet, pixels (hours on a CPU; to go on: ARGS=--resume)"
 	@echo "make eval       does the model draw what it is told? 500 seen and 500 held-out captions, with intervals"
 	@echo "make lab        open the notebooks in JupyterLab"
@@ -50,6 +51,9 @@ test: $(VENV)/.installed-dev
 
 quick: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
+
+browser: $(VENV)/.installed-dev
+	$(PYTEST) -m browser
 
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .

@@ -59,6 +59,7 @@ CALLABLES_ONLY = {
     "schedule",
     "drawing",
 }  # these know callables, never a network
+WIDGETS = ("", "_parts", "_run", "_schedule", "_guidance", "_attention", "_walk")
 # Third-party packages, and the only places that may import them. Reference libraries are for tests alone.
 HOMES = {
     "diffusers": (),
@@ -66,7 +67,7 @@ HOMES = {
     "torchvision": (),
     "IPython": ("viz",),
     "matplotlib": ("viz",),
-    "ipywidgets": ("viz.widgets",),
+    "ipywidgets": tuple(f"viz.widgets{part}" for part in WIDGETS),
     "accelerate": ("training",),
     "huggingface_hub": ("checkpoint.hub",),
 }
