@@ -1,0 +1,141 @@
+"""Chapter 01, forward diffusion: what is asked, what people take for the answer, and what to tell them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sdlearn.exercises.core import Exercise, Mistake
+
+GENERATOR = torch.Generator().manual_seed(1)
+X0, EPS = torch.randn(2, 6, generator=GENERATOR, dtype=torch.float64)
+
+
+def ask_jump(jump: Callable) -> Tensor:
+    """The picture X0 at three levels of ᾱ: (3, 6)."""
+    return torch.stack(
+        [jump(X0, EPS, torch.tensor(level, dtype=torch.float64)) for level in (0.9, 0.36, 0.04)]
+    )
+
+
+def ask_go_on(go_on: Callable) -> Tensor:
+    """X0, taken for a noisy picture at ᾱ = 0.8, at two later levels: (2, 6)."""
+    now = torch.tensor(0.8, dtype=torch.float64)
+    return torch.stack([go_on(X0, EPS, now, torch.tensor(later, dtype=now.dtype)) for later in (0.5, 0.1)])
+
+
+EXERCISES = {
+    "01.1": Exercise(
+        start="Begin with the first step: it keeps 1 - 0.1 = 0.9 of the picture's variance. What do the next two keep?",
+        right=0.36,
+        praise="Each step keeps its share of what the steps before it have left: shares are multiplied.",
+        mistakes=(
+            Mistake(0.01, "That is the product of the βs, the shares of noise. What does a step *keep*?"),
+            Mistake(0.2, "You took the sum of the βs off 1. The second step takes its share of what is left "
+                    "after the first, not of the whole. With β = 0.5 three times, would less than nothing be left?"),
+            Mistake(0.6, "That is √ᾱ, the factor in front of the picture. ᾱ is its square, a share of variance."),
+            Mistake(0.64, "That is 1 - ᾱ, the share of noise. What is the share of the picture?"),
+            Mistake(0.99, "That is 1 minus the product of the βs. First 1 - β for each step, then the product."),
+            Mistake(0.5, "That is the last step alone. The picture went through the two steps before it as well."),
+        ),
+        otherwise="Follow the share of the picture through the steps: three factors, each of them 1 - β.",
+    ),
+    "01.2": Exercise(
+        start="Two terms: the picture times something, plus the noise times something. Replace the ... by them.",
+        right=lambda x0, eps, alpha_bar: alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * eps,
+        praise="The squares of the two factors sum to 1, and so the variance stays where it was.",
+        mistakes=(
+            Mistake(lambda x0, eps, alpha_bar: alpha_bar * x0 + (1 - alpha_bar) * eps,
+                    "These are the weights of a linear blend, which sum to 1. ᾱ is a share of *variance*: compute the "
+                    "variance of your result for ᾱ = 0.5, with picture and noise of variance 1."),
+            Mistake(lambda x0, eps, alpha_bar: alpha_bar**0.5 * x0 + (1 - alpha_bar) * eps,
+                    "The picture has its root, the noise has not. 1 - ᾱ is the noise's variance; which number has to "
+                    "stand in front of ε so that its variance becomes that?"),
+            Mistake(lambda x0, eps, alpha_bar: alpha_bar * x0 + (1 - alpha_bar) ** 0.5 * eps,
+                    "The noise has its root, the picture has not. Each of the steps shrinks the picture by √(1 - β)."),
+            Mistake(lambda x0, eps, alpha_bar: (1 - alpha_bar) ** 0.5 * x0 + alpha_bar**0.5 * eps,
+                    "Picture and noise have changed places: at ᾱ = 1 the picture should still be whole."),
+            Mistake(lambda x0, eps, alpha_bar: x0 + (1 - alpha_bar) ** 0.5 * eps,
+                    "The picture does not shrink here, so the variance grows: the flaw of section 2."),
+            Mistake(lambda x0, eps, alpha_bar: x0 + ((1 - alpha_bar) / alpha_bar) ** 0.5 * eps,
+                    "This is the σ scaling, x0 + σ ε, and a right one. Asked is the other, which keeps the variance at "
+                    "1: what does to_vp do?"),
+        ),
+        otherwise="Put in ᾱ = 1: it should give the picture. And ᾱ = 0: the noise. And the squares of the factors?",
+        ask=ask_jump,
+    ),
+    "01.3": Exercise(
+        start="Divide √ᾱ x0 + √(1 - ᾱ) ε by the factor of x0: what stands before ε is σ. Give both: [σ, SNR].",
+        right=[2.0, 0.25],
+        praise="Noise with twice the strength of the picture has four times its variance: SNR = 1 / σ².",
+        mistakes=(
+            Mistake([4.0, 0.25], "Your σ is a variance, (1 - ᾱ) / ᾱ. σ is the factor before ε: take the root."),
+            Mistake([4.0, 0.0625], "Your σ is a variance, (1 - ᾱ) / ᾱ, and its root is σ. The SNR follows from it."),
+            Mistake([2.0, 4.0], "Your SNR is the other way round: it is noise against picture. *Signal* to noise "
+                    "should be small where there is much noise."),
+            Mistake([2.0, 0.5], "You compared strengths. The SNR compares *variances*: the squares."),
+            Mistake([math.sqrt(0.8), 0.25], "√(1 - ᾱ) is the noise beside a picture that has shrunk to √ᾱ. σ "
+                    "belongs to a picture of full size: divide by its factor."),
+            Mistake([0.5, 0.25], "Your σ is the picture against the noise. σ = 0 should mean: no noise."),
+            Mistake([0.25, 2.0], "The two have changed places: [σ, SNR] is asked for."),
+        ),
+        otherwise="There are two numbers: σ = √((1 - ᾱ) / ᾱ) and SNR = ᾱ / (1 - ᾱ). Check that SNR · σ² is 1.",
+    ),
+    "01.4": Exercise(
+        start="The old noise is still in there. Which quantity of independent noises is added up, σ or σ²?",
+        right=4.0,
+        praise="3² + 4² = 5²: variances of independent noises add up, strengths do not.",
+        mistakes=(
+            Mistake(2.0, "You took the difference of the strengths. Independent noises partly cancel: their "
+                    "*variances* add up. Look at 3² and 5²."),
+            Mistake(16.0, "That is the variance of the new noise. The factor before ε is its root."),
+            Mistake(5.0, "That would be right on a clean picture. But there is noise of strength 3 in it, and a step "
+                    "adds to what it finds."),
+            Mistake(math.sqrt(34), "You added the variances. The sum is known already: it is to be 5²."),
+            Mistake(math.sqrt(2), "You took the root of the difference of strengths. Square each of them first."),
+        ),
+        otherwise="Let s be the strength of the new noise. Then 3² + s² is the variance of all the noise.",
+    ),
+    "01.5": Exercise(
+        start="Schedule().snr(range(1000)) is the SNR of all timesteps. Where is it below 1 for the first time?",
+        right=354,
+        praise="After about a third of the timesteps, not after half of them: β grows slowly, its effects multiply.",
+        mistakes=(
+            Mistake(353, "Very near: there the picture is just still ahead. Asked is the first one where noise is."),
+            Mistake(355, "Very near: one earlier the noise is ahead already. Timesteps are counted from 0."),
+            Mistake(500, "Half of the timesteps is not half of the variance: ᾱ is a product, not a straight line. "
+                    "Look at ᾱ in the figure of section 8."),
+            Mistake(521, "That is where √ᾱ falls below 1/2. The SNR compares variances: where does ᾱ?"),
+            Mistake(284, "This is the linear schedule's. Schedule() without a config is that of Stable Diffusion."),
+            Mistake(496, "This is the cosine schedule's. Schedule() without a config is that of Stable Diffusion."),
+            Mistake(0, "At t = 0 there is hardly any noise. The SNR is *large* there; where is it below 1?"),
+        ),
+        otherwise="SNR < 1 means σ > 1. Print sigma(t) for a few t, and close in on it.",
+    ),
+    "01.6": Exercise(
+        start="Which share of the variance do the steps between the two keep? It is a quotient of the two ᾱ.",
+        right=lambda x, eps, now, later: (later / now) ** 0.5 * x + (1 - later / now) ** 0.5 * eps,
+        praise="later / now is the product of 1 - β over the steps between. With it, the closed form jumps from "
+        "anywhere to anywhere. Samplers will do the same backwards.",
+        mistakes=(
+            Mistake(lambda x, eps, now, later: later**0.5 * x + (1 - later) ** 0.5 * eps,
+                    "This treats x as a clean picture. It has been shrunk by √now already, and holds noise: only the "
+                    "steps *between* are left to do."),
+            Mistake(lambda x, eps, now, later: (later / now) * x + (1 - later / now) * eps,
+                    "The right share, without its roots: a share of variance, used as a factor."),
+            Mistake(lambda x, eps, now, later: (later / now) ** 0.5 * x + (1 - later) ** 0.5 * eps,
+                    "The picture is right, but there is too much noise: x brings its own along. The squares of the two "
+                    "factors should sum to 1."),
+            Mistake(lambda x, eps, now, later: (later / now) ** 0.5 * x + (now - later) ** 0.5 * eps,
+                    "The steps between shrink the old noise, too. So the new noise is more than the difference of the two "
+                    "ᾱ. The squares of the factors should sum to 1."),
+            Mistake(lambda x, eps, now, later: (1 - now + later) ** 0.5 * x + (now - later) ** 0.5 * eps,
+                    "You subtracted the two ᾱ. They are products, and what lies between two products is a quotient."),
+        ),
+        otherwise="Test it: from now = 1 it should be the closed form, and from now = later it should change nothing.",
+        ask=ask_go_on,
+    ),
+}  # fmt: skip
