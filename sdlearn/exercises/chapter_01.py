@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,17 +15,20 @@ GENERATOR = torch.Generator().manual_seed(1)
 X0, EPS = torch.randn(2, 6, generator=GENERATOR, dtype=torch.float64)
 
 
-def ask_jump(jump: Callable) -> Tensor:
+def ask_jump(jump: Callable) -> Any:
     """The picture X0 at three levels of ᾱ: (3, 6)."""
-    return torch.stack(
-        [jump(X0, EPS, torch.tensor(level, dtype=torch.float64)) for level in (0.9, 0.36, 0.04)]
-    )
+    return _stacked([jump(X0, EPS, torch.tensor(level, dtype=X0.dtype)) for level in (0.9, 0.36, 0.04)])
 
 
-def ask_go_on(go_on: Callable) -> Tensor:
+def ask_go_on(go_on: Callable) -> Any:
     """X0, taken for a noisy picture at ᾱ = 0.8, at two later levels: (2, 6)."""
-    now = torch.tensor(0.8, dtype=torch.float64)
-    return torch.stack([go_on(X0, EPS, now, torch.tensor(later, dtype=now.dtype)) for later in (0.5, 0.1)])
+    now, *later = torch.tensor([0.8, 0.5, 0.1], dtype=X0.dtype)
+    return _stacked([go_on(X0, EPS, now, level) for level in later])
+
+
+def _stacked(found: list) -> Any:
+    """One tensor, or the list as it is where something else than tensors was returned."""
+    return torch.stack(found) if all(isinstance(one, Tensor) for one in found) else found
 
 
 EXERCISES = {
@@ -100,17 +104,20 @@ EXERCISES = {
         otherwise="Let s be the strength of the new noise. Then 3² + s² is the variance of all the noise.",
     ),
     "01.5": Exercise(
-        start="Schedule().snr(range(1000)) is the SNR of all timesteps. Where is it below 1 for the first time?",
-        right=354,
-        praise="After about a third of the timesteps, not after half of them: β grows slowly, its effects multiply.",
+        start="Make the config with replace(config, beta_schedule=..., beta_start=..., beta_end=...), then a Schedule. "
+        "Its snr(range(1000)) has all timesteps. Where is it below 1 for the first time?",
+        right=259,
+        praise="After about a quarter of the timesteps: one of the reasons why later schedules begin more gently.",
         mistakes=(
-            Mistake(353, "Very near: there the picture is just still ahead. Asked is the first one where noise is."),
-            Mistake(355, "Very near: one earlier the noise is ahead already. Timesteps are counted from 0."),
+            Mistake(258, "Very near: there the picture is just still ahead. Asked is the first t where noise is."),
+            Mistake(260, "Very near: one earlier the noise is ahead already. Timesteps are counted from 0."),
             Mistake(500, "Half of the timesteps is not half of the variance: ᾱ is a product, not a straight line. "
                     "Look at ᾱ in the figure of section 8."),
-            Mistake(521, "That is where √ᾱ falls below 1/2. The SNR compares variances: where does ᾱ?"),
-            Mistake(284, "This is the linear schedule's. Schedule() without a config is that of Stable Diffusion."),
-            Mistake(496, "This is the cosine schedule's. Schedule() without a config is that of Stable Diffusion."),
+            Mistake(368, "That is where √ᾱ falls below 1/2. The SNR compares variances: where does ᾱ?"),
+            Mistake(284, "Linear it is, but with Stable Diffusion's first and last β. Give beta_start and beta_end."),
+            Mistake(418, "The first and last β are right, but it is √β that grows in a straight line here: the scaled "
+                    "linear schedule. Give beta_schedule."),
+            Mistake(354, "This is Stable Diffusion's own schedule, which a Schedule has unless its config says more."),
             Mistake(0, "At t = 0 there is hardly any noise. The SNR is *large* there; where is it below 1?"),
         ),
         otherwise="SNR < 1 means σ > 1. Print sigma(t) for a few t, and close in on it.",
@@ -130,8 +137,8 @@ EXERCISES = {
                     "The picture is right, but there is too much noise: x brings its own along. The squares of the two "
                     "factors should sum to 1."),
             Mistake(lambda x, eps, now, later: (later / now) ** 0.5 * x + (now - later) ** 0.5 * eps,
-                    "The steps between shrink the old noise, too. So the new noise is more than the difference of the two "
-                    "ᾱ. The squares of the factors should sum to 1."),
+                    "The steps between shrink the old noise, too. So the new noise is more than the difference of the "
+                    "two ᾱ. The squares of the factors should sum to 1."),
             Mistake(lambda x, eps, now, later: (1 - now + later) ** 0.5 * x + (now - later) ** 0.5 * eps,
                     "You subtracted the two ᾱ. They are products, and what lies between two products is a quotient."),
         ),

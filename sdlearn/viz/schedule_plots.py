@@ -12,7 +12,7 @@ from PIL import Image
 from sdlearn.schedule import Schedule
 from sdlearn.viz.plots import BAND, GAP, INK, LINES, WIDTH, Plot, _picture, _quiet, _text
 
-BARS = "#c9d6e2"  # of a histogram, light behind a line
+BARS = "#a9c0d6"  # of a histogram, light behind a line
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def clouds(
             for style, (group, points) in zip(LINES, groups.items(), strict=False):
                 x, y = np.asarray(points).T
                 axes.scatter(
-                    x, y, s=4, color=style["color"], marker=style["marker"], alpha=0.4, lw=0, label=group
+                    x, y, s=6, color=style["color"], marker=style["marker"], alpha=0.4, lw=0, label=group
                 )
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
             axes.axhline(0, color="#bbbbbb", linewidth=0.6, zorder=0)
@@ -75,9 +75,11 @@ def noise_schedules(
     """
     if not 0 < len(schedules) <= len(LINES) or len(pictures) != len(schedules):
         raise ValueError(f"noise_schedules needs 1 to {len(LINES)} schedules, and a picture for each.")
-    side, height = 146, 500
+    side, height = 146, 540
     plot = Plot(WIDTH, height, _schedules_alt(schedules, t, steps))
-    panels = plot.subplots(2, 2, gridspec_kw={"left": 0.055, "right": 0.8, "bottom": 0.1, "top": 0.94})
+    panels = plot.subplots(
+        2, 2, gridspec_kw={"left": 0.055, "right": 0.8, "bottom": 0.09, "top": 0.94, "hspace": 0.34}
+    )
     tables = {
         "β, the share of noise that a step adds": lambda one: one.betas,
         "ᾱ, the share of the picture that is left": lambda one: one.alpha_bar,
@@ -92,13 +94,14 @@ def noise_schedules(
         _quiet(axes, grid=True)
         axes.tick_params(labelsize=9)
     flat = panels.flat
+    flat[0].text(t, 0.5, f" t = {t} ", ha="left" if t < 700 else "right", fontsize=9, color=INK)
     flat[0].set(yscale="log", ylim=(2e-5, 1.5))  # the cosine's last ones are near 1
     flat[2].set(yscale="log", ylim=(0.005, 200), xlabel="timestep t")
     flat[3].set(ylim=(-11, 11), xlabel="timestep t")
     flat[3].axhline(0, color=INK, linewidth=0.8, linestyle=":")
     flat[1].legend(fontsize=9, frameon=False)
     for k, ((name, schedule), picture) in enumerate(zip(schedules.items(), pictures, strict=True)):
-        top = 30 + k * (side + BAND)
+        top = 32 + k * (side + BAND + GAP)
         _text(plot, 815, top - BAND / 2, f"{name}, σ = {float(schedule.sigmas[t]):.3g}", ha="left")
         _picture(plot, picture, 815, top, side / picture.width)
     return plot
