@@ -80,9 +80,9 @@ def hit_rate(pair, sigma, trials, generator):
     return 100 * hits / trials
 
 
-measured = hit_rate(pictures, 14.6, 500, generator)
+measured = hit_rate(pictures, 14.6, 1000, generator)
 print(f"your guess: {options[guess]} %")
-print(f"measured:   {measured:.0f} % of 500 noisy pictures are recognised")
+print(f"measured:   {measured:.0f} % of 1000 noisy pictures are recognised")
 print(f"a picture has {pictures[0].numel():,d} numbers")
 
 # %% [markdown]
@@ -166,6 +166,10 @@ viz.clouds(
 # In the lower row the clouds end as one: same place, same size, whatever they were in the beginning. *That* is
 # what we want. Drawing will run this film backwards, and it must know where to begin.
 #
+# Each step has two parts: a *drift* towards the middle and a *random motion*. The film that runs backwards will
+# have both, too. Only there the drift must lead back to the drop, and no formula knows the way. A network has to
+# learn it.
+#
 # A picture is a dot, too: one in a space with as many axes as it has numbers. Cats are a cloud in that space, dogs
 # are another. Everything here happens to them in the same way.
 
@@ -205,7 +209,7 @@ print(f"steps with less noise than picture: {int((noise_to_picture < 1).sum())} 
 print(f"steps with more than three times as much: {int((noise_to_picture > 3).sum())}")
 
 # %% [markdown]
-# Only in the first of these is the picture stronger than the noise. More than half of the thousand stir snow into
+# Only in the first 129 steps is the picture stronger than the noise. More than half of the thousand stir snow into
 # snow. And the first step is coarse: when the film runs backwards, it is the last stroke of the brush.
 #
 # Better: small steps while there is detail to lose, larger ones later.
@@ -282,9 +286,12 @@ viz.strip(
 #
 # $$x_2 = \sqrt{\alpha_2 \alpha_1}\; x_0 + \sqrt{\alpha_2 \beta_1}\; \varepsilon_1 + \sqrt{\beta_2}\; \varepsilon_2$$
 #
-# Two independent normal noises added up are one normal noise. Their *variances* add: $\alpha_2 (1 - \alpha_1) + (1
-# - \alpha_2) = 1 - \alpha_1 \alpha_2$. So two steps are one step that keeps $\alpha_1 \alpha_2$. And so on. With
-# the product of all of them, ᾱ (alpha bar), any number of steps is one jump (Ho et al. 2020, eq. 4):
+# Two independent normal noises added up are one normal noise. Their *variances* add:
+#
+# $$\alpha_2 (1 - \alpha_1) + (1 - \alpha_2) = 1 - \alpha_1 \alpha_2$$
+#
+# So two steps are one step that keeps the product of the two. And so on. With the product of all of them, ᾱ (alpha
+# bar), any number of steps is one jump (Ho et al. 2020, eq. 4):
 #
 # $$x_t = \sqrt{\bar\alpha_t}\; x_0 + \sqrt{1 - \bar\alpha_t}\; \varepsilon, \qquad
 # \bar\alpha_t = \alpha_1 \alpha_2 \cdots \alpha_t$$
@@ -337,12 +344,15 @@ for done in shown:
     spread = "  ".join(f"{value:.3f}" for value in rows[-1][3:])
     print(f"{done:5d}             {mean:.3f}  {found}              {variance:.3f}  {spread}")
 
+# %% [markdown]
+# All of it as a figure, and the intervals counted:
+
+# %%
 table = torch.tensor(rows).T  # (6, timesteps)
 truth = torch.stack([torch.stack([means, means, variances, variances])[:, done - 1] for done in shown], dim=1)
 outside = (table[[0, 1, 3, 4]] - truth).abs() > table[[2, 2, 5, 5]]
 print(f"intervals that miss the theory: {int(outside.sum())} of {outside.numel()}")
 
-# %%
 line = range(1, STEPS + 1)
 
 
@@ -431,7 +441,7 @@ viz.densities(
 # *variance exploding* and *variance preserving* (VP).
 #
 # The *signal-to-noise ratio* compares variances: SNR = ᾱ / (1 − ᾱ) = 1 / σ² (Kingma et al. 2021). At SNR 1 there
-# is as much noise as picture. (As if pictures had variance 1. Ours do not quite.)
+# is as much noise as picture, if pictures have variance 1. (Ours have less. Latents come close.)
 
 # %%
 # -> sdlearn/schedule.py
@@ -525,29 +535,35 @@ print(
 # ## 8 · Play: three schedules, side by side
 #
 # Choose a timestep; look what the three do with it. The marks are 15 timesteps that a drawing might visit, evenly
-# spaced.
+# spaced. (Log-SNR is the logarithm of the SNR: above 0 there is more picture, below 0 more noise.)
 
 # %%
 t = 400  # 0 ... 999
 kinds = {"linear": "linear", "scaled linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
 schedules = {name: Schedule(replace(config, beta_schedule=kind)) for name, kind in kinds.items()}
 visited = torch.linspace(0, 999, 15).round().int().tolist()
-eps = torch.randn(cat.shape, generator=generator)
+whole = pictures[:1]
+eps = torch.randn(whole.shape, generator=generator)
 
 
 def at(schedule, t):
     """The cat with the noise of timestep t."""
     sigma = schedule.sigma(t)
-    return to_images(schedule.to_vp(schedule.add_noise(cat, eps, sigma), sigma))[0]
+    return to_images(schedule.to_vp(schedule.add_noise(whole, eps, sigma), sigma))[0]
 
 
 viz.noise_schedules(schedules, t, [at(one, t) for one in schedules.values()], steps=visited)
 
 # %% [markdown]
-# Change `t` and run the cell again, or move the slider.
+# Change `t` and run the cell again.
 
 # %%
-# widget: schedule explorer
+# widget: schedule explorer: viz.schedule_explorer(to_images(whole)[0], schedules)
+
+# %% [markdown]
+# Where does each of them begin and end, and where do its steps go?
+
+# %%
 for name, one in schedules.items():
     few = int((one.sigmas < 1).sum())
     print(
@@ -562,28 +578,23 @@ for name, one in schedules.items():
 # removed at every step?
 
 # %%
-levels = schedule.sigma(visited[::-1])
-removed = levels[:-1] - levels[1:]
-# Other spacings: chapter 03.
-even_levels = torch.linspace(float(levels[0]), float(levels[-1]), 15)
-print(
-    f"evenly spaced timesteps: the first three steps remove {100 * removed[:3].sum() / levels[0]:.0f} % of the noise"
-)
-print(f"evenly spaced σ: {100 * (even_levels[0] - even_levels[3]) / levels[0]:.0f} %")
+# Levels of sigma from the first step to the last, which removes all that is left. Other spacings: chapter 03.
+levels = [*schedule.sigma(visited[::-1]).tolist(), 0.0]
+even_levels = torch.linspace(levels[0], 0, len(levels)).tolist()
+spacings = {"evenly spaced timesteps": levels, "evenly spaced σ": even_levels}
+removed = {name: [a - b for a, b in zip(one, one[1:])] for name, one in spacings.items()}
+for name, chips in removed.items():
+    print(
+        f"{name}: the first three of {len(chips)} steps remove {100 * sum(chips[:3]) / levels[0]:.0f} % of the noise"
+    )
 viz.curves(
     {
-        "σ before each step": {
-            "evenly spaced timesteps": levels.tolist(),
-            "evenly spaced σ": even_levels.tolist(),
-        },
-        "noise removed by a step": {
-            "evenly spaced timesteps": removed.tolist() + [float(levels[-1])],
-            "evenly spaced σ": [float(even_levels[0] - even_levels[1])] * 14 + [float(levels[-1])],
-        },
+        "σ before each step": {name: one[:-1] for name, one in spacings.items()},
+        "noise removed by a step": removed,
     },
     range(1, 16),
     "step of the drawing",
-    alt="Left: with evenly spaced timesteps sigma falls steeply at first then slowly; with evenly spaced sigma in a "
+    alt="Left: with evenly spaced timesteps sigma falls steeply at first, then slowly; with evenly spaced sigma in a "
     "straight line. Right: the noise removed falls from step to step, against a constant amount.",
 )
 
@@ -618,7 +629,7 @@ def chance(pair, sigma):
     return 100 * normal(0.0, 1.0).cdf((pair[0] - pair[1]).norm() / (2 * torch.as_tensor(sigma)))
 
 
-TRIALS, places = 200, (100, 300, 500, 700, 850, 999)
+TRIALS, places = 400, (100, 300, 500, 700, 850, 999)
 lines = {}
 for name, pair in sheets.items():
     measured = torch.tensor([hit_rate(pair, schedule.sigma(t), TRIALS, generator) for t in places])
@@ -723,9 +734,9 @@ viz.strip(
 #
 # ...
 #
-# The picture fades as it should, so the first factor is right. The noise is missing. β is a *variance*, and `beta
-# * noise` takes it for a standard deviation. β = 0.012 is small, its root is nine times as large. It should read
-# `beta ** 0.5 * noise`.
+# The picture fades as it should, so the first factor is right. The noise is missing. β is a *variance*, and
+# `beta*noise` takes it for a standard deviation. β = 0.012 is small, its root is nine times as large. It should be
+# `beta**0.5*noise`.
 #
 # A network trained in this way would learn to remove hardly any noise from grey pictures, and then be given pure
 # noise to draw from. The bug was reported for the `forward_process` of a tutorial, and the same slip in the words
@@ -744,16 +755,18 @@ answer = ...
 check("01.1", answer)
 
 # %% [markdown]
-# **01.2** Write the jump: from a clean picture to the noisy one of variance 1, given ᾱ (a tensor with one number).
+# **01.2** Turn the jump round. Given are the noisy x (in the scaling with variance 1), the very ε that is in it,
+# and ᾱ (a tensor with one number). Which clean picture was it? (In the next chapter a network will be asked for
+# the ε.)
 
 # %%
 
 
-def noisy(x0, eps, alpha_bar):
+def clean(x, eps, alpha_bar):
     return ...
 
 
-check("01.2", noisy)
+check("01.2", clean)
 
 # %% [markdown]
 # **01.3** At some timestep ᾱ is 0.2. What are σ and the SNR there?
@@ -796,9 +809,7 @@ check("01.6", go_on)
 # ## 13 · All of it on one screen
 
 # %%
-betas = (
-    torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
-)  # how much noise each step adds
+betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2  # noise of each step
 alpha_bar = torch.cumprod(1 - betas, dim=0)  # what is left of the picture's variance after all steps up to t
 sigmas = ((1 - alpha_bar) / alpha_bar).sqrt()  # the noise on a picture of full size
 snr = 1 / sigmas**2

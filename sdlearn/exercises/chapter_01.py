@@ -15,9 +15,9 @@ GENERATOR = torch.Generator().manual_seed(1)
 X0, EPS = torch.randn(2, 6, generator=GENERATOR, dtype=torch.float64)
 
 
-def ask_jump(jump: Callable) -> Any:
-    """The picture X0 at three levels of ᾱ: (3, 6)."""
-    return _stacked([jump(X0, EPS, torch.tensor(level, dtype=X0.dtype)) for level in (0.9, 0.36, 0.04)])
+def ask_undo(clean: Callable) -> Any:
+    """The clean picture of X0, taken for a noisy one, at three levels of ᾱ: (3, 6)."""
+    return _stacked([clean(X0, EPS, torch.tensor(level, dtype=X0.dtype)) for level in (0.9, 0.36, 0.04)])
 
 
 def ask_go_on(go_on: Callable) -> Any:
@@ -48,28 +48,31 @@ EXERCISES = {
         otherwise="Follow the share of the picture through the steps: three factors, each of them 1 - β.",
     ),
     "01.2": Exercise(
-        start="Two terms: the picture times something, plus the noise times something. Replace the ... by them.",
-        right=lambda x0, eps, alpha_bar: alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * eps,
-        praise="The squares of the two factors sum to 1, and so the variance stays where it was.",
+        start="Begin with the jump, x = √ᾱ x0 + √(1 - ᾱ) ε, and solve it for x0. Two things were done to x0; undo the "
+        "later one first.",
+        right=lambda x, eps, a: (x - (1 - a) ** 0.5 * eps) / a**0.5,
+        praise="Whoever knows the noise knows the picture. That is why a network may as well be asked for the noise.",
         mistakes=(
-            Mistake(lambda x0, eps, alpha_bar: alpha_bar * x0 + (1 - alpha_bar) * eps,
-                    "These are the weights of a linear blend, which sum to 1. ᾱ is a share of *variance*: compute the "
-                    "variance of your result for ᾱ = 0.5, with picture and noise of variance 1."),
-            Mistake(lambda x0, eps, alpha_bar: alpha_bar**0.5 * x0 + (1 - alpha_bar) * eps,
-                    "The picture has its root, the noise has not. 1 - ᾱ is the noise's variance; which number has to "
-                    "stand in front of ε so that its variance becomes that?"),
-            Mistake(lambda x0, eps, alpha_bar: alpha_bar * x0 + (1 - alpha_bar) ** 0.5 * eps,
-                    "The noise has its root, the picture has not. Each of the steps shrinks the picture by √(1 - β)."),
-            Mistake(lambda x0, eps, alpha_bar: (1 - alpha_bar) ** 0.5 * x0 + alpha_bar**0.5 * eps,
-                    "Picture and noise have changed places: at ᾱ = 1 the picture should still be whole."),
-            Mistake(lambda x0, eps, alpha_bar: x0 + (1 - alpha_bar) ** 0.5 * eps,
-                    "The picture does not shrink here, so the variance grows: the flaw of section 2."),
-            Mistake(lambda x0, eps, alpha_bar: x0 + ((1 - alpha_bar) / alpha_bar) ** 0.5 * eps,
-                    "This is the σ scaling, x0 + σ ε, and a right one. Asked is the other, which keeps the variance at "
-                    "1: what does to_vp do?"),
+            Mistake(lambda x, eps, a: x - (1 - a) ** 0.5 * eps,
+                    "The noise is off, but the picture is still shrunk: how do you make it large again?"),
+            Mistake(lambda x, eps, a: (x - (1 - a) * eps) / a,
+                    "You undo a linear blend, ᾱ x0 + (1 - ᾱ) ε. ᾱ is a share of *variance*: take roots."),
+            Mistake(lambda x, eps, a: (x - (1 - a) * eps) / a**0.5,
+                    "The picture has its root, the noise has not. 1 - ᾱ is its variance; what is its strength?"),
+            Mistake(lambda x, eps, a: (x - (1 - a) ** 0.5 * eps) / a,
+                    "The noise has its root, the picture has not: it was shrunk by √ᾱ, not by ᾱ."),
+            Mistake(lambda x, eps, a: x / a**0.5 - (1 - a) ** 0.5 * eps,
+                    "Division makes the noise in x larger as well, so by then there is more of it to take off. Mind "
+                    "the order, or the brackets."),
+            Mistake(lambda x, eps, a: x - ((1 - a) / a) ** 0.5 * eps,
+                    "That is right for x0 + σ ε, the σ scaling. This x has variance 1: what does from_vp do?"),
+            Mistake(lambda x, eps, a: a**0.5 * x + (1 - a) ** 0.5 * eps,
+                    "That is the jump once more: it adds noise. Here noise is to be taken off."),
+            Mistake(lambda x, eps, a: x - eps,
+                    "You took all of ε off, but only a part of it is in there: with which factor?"),
         ),
-        otherwise="Put in ᾱ = 1: it should give the picture. And ᾱ = 0: the noise. And the squares of the factors?",
-        ask=ask_jump,
+        otherwise="Test it: make x with the jump from a picture that you know, and see whether you get it back.",
+        ask=ask_undo,
     ),
     "01.3": Exercise(
         start="Divide √ᾱ x0 + √(1 - ᾱ) ε by the factor of x0: what stands before ε is σ. Give both: [σ, SNR].",

@@ -4,7 +4,6 @@ import math
 import re
 
 import pytest
-import torch
 
 from sdlearn.exercises import check
 from sdlearn.exercises.chapter_01 import EXERCISES
@@ -68,14 +67,15 @@ def test_a_blank_gives_a_beginning(name):
         ("01.1", 1 - 0.1 * 0.2 * 0.5, "First 1 - β"),
         ("01.1", 0.5, "last step alone"),
         ("01.1", 0.7, "three factors"),
-        ("01.2", lambda x0, eps, a: a * x0 + (1 - a) * eps, "linear blend"),
-        ("01.2", lambda x0, eps, a: torch.lerp(eps, x0, a), "linear blend"),
-        ("01.2", lambda x0, eps, a: a.sqrt() * x0 + (1 - a) * eps, "the noise has not"),
-        ("01.2", lambda x0, eps, a: a * x0 + (1 - a).sqrt() * eps, "the picture has not"),
-        ("01.2", lambda x0, eps, a: (1 - a).sqrt() * x0 + a.sqrt() * eps, "changed places"),
-        ("01.2", lambda x0, eps, a: x0 + (1 - a).sqrt() * eps, "does not shrink"),
-        ("01.2", lambda x0, eps, a: Schedule.add_noise(x0, eps, ((1 - a) / a).sqrt()), "σ scaling"),
-        ("01.2", lambda x0, eps, a: x0, "Put in ᾱ = 1"),
+        ("01.2", lambda x, eps, a: x - (1 - a).sqrt() * eps, "large again"),
+        ("01.2", lambda x, eps, a: (x - (1 - a) * eps) / a, "linear blend"),
+        ("01.2", lambda x, eps, a: (x - (1 - a) * eps) / a.sqrt(), "the noise has not"),
+        ("01.2", lambda x, eps, a: (x - (1 - a).sqrt() * eps) / a, "the picture has not"),
+        ("01.2", lambda x, eps, a: x / a.sqrt() - (1 - a).sqrt() * eps, "the brackets"),
+        ("01.2", lambda x, eps, a: x - ((1 - a) / a).sqrt() * eps, "σ scaling"),
+        ("01.2", lambda x, eps, a: a.sqrt() * x + (1 - a).sqrt() * eps, "the jump once more"),
+        ("01.2", lambda x, eps, a: x - eps, "only a part of it"),
+        ("01.2", lambda x, eps, a: x, "see whether you get it back"),
         ("01.3", [4.0, 0.25], "a variance"),
         ("01.3", [4.0, 1 / 16], "a variance"),
         ("01.3", [2.0, 4.0], "the other way round"),

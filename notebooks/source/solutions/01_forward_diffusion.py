@@ -31,17 +31,17 @@ answer = (1 - 0.1) * (1 - 0.2) * (1 - 0.5)
 check("01.1", answer)
 
 # %% [markdown]
-# **01.2** ᾱ is a share of variance, and a factor acts on the variance by its square. So both factors are roots.
+# **01.2** Solve x = √ᾱ x0 + √(1 − ᾱ) ε for x0: first take the noise off, then undo the shrinking.
 
 # %%
 # solution 01.2
 
 
-def noisy(x0, eps, alpha_bar):
-    return alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * eps
+def clean(x, eps, alpha_bar):
+    return (x - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5
 
 
-check("01.2", noisy)
+check("01.2", clean)
 
 # %% [markdown]
 # **01.3** Dividing by √ᾱ leaves x0 + √((1 − ᾱ) / ᾱ) ε. The SNR compares variances.
@@ -70,8 +70,8 @@ answer = int((Schedule(config).snr(range(1000)) >= 1).sum())
 check("01.5", answer)
 
 # %% [markdown]
-# **01.6** ᾱ is a product over all steps. What the steps *between* the two levels keep is later / now, and the jump with
-# that share goes on from x as the closed form goes on from a clean picture.
+# **01.6** ᾱ is a product over all steps. What the steps *between* the two levels keep is later / now, and the jump
+# with that share goes on from x as the closed form goes on from a clean picture.
 
 # %%
 # solution 01.6
