@@ -374,7 +374,8 @@ viz.against_theory(
 )
 
 # %% [markdown]
-# The dots lie on the lines. An interval may miss: one in twenty does, by its very meaning.
+# The dots lie on the lines. (An interval may miss: one in twenty does, by its very meaning. That holds for all
+# intervals of this chapter.)
 
 # %% [markdown]
 # ## 6 · Not only mean and variance
@@ -396,6 +397,11 @@ def heaps(alpha_bar):
     return normal(alpha_bar.sqrt() * MIDDLE, (alpha_bar * WIDTH**2 + 1 - alpha_bar).sqrt())
 
 
+# %% [markdown]
+# Now jump with twenty thousand numbers, and count how many land in each bar of a histogram. A bar that expects n
+# of them misses by about √n by pure chance: that is its *sampling error*, and we measure in this unit.
+
+# %%
 N = 20_000
 which = torch.multinomial(SHARE, N, replacement=True, generator=generator)
 numbers = MIDDLE[which] + WIDTH * torch.randn(N, generator=generator, dtype=torch.float64)
