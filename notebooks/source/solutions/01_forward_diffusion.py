@@ -61,7 +61,7 @@ answer = (5**2 - 3**2) ** 0.5
 check("01.4", answer)
 
 # %% [markdown]
-# **01.5** Count the timesteps with SNR of 1 or more: the first one after them has that number, as t begins at 0.
+# **01.5** Count the timesteps with SNR of 1 or more: the first one after them has that number, as t begins at zero.
 
 # %%
 # solution 01.5
