@@ -820,8 +820,13 @@ alpha_bar = torch.cumprod(1 - betas, dim=0)  # what is left of the picture's var
 sigmas = ((1 - alpha_bar) / alpha_bar).sqrt()  # the noise on a picture of full size
 snr = 1 / sigmas**2
 
+
+def step(x, t, eps):
+    """From t - 1 to t."""
+    return (1 - betas[t]).sqrt() * x + betas[t].sqrt() * eps
+
+
 x0, eps, t = cat, torch.randn(cat.shape, generator=generator), 400
-one_step = (1 - betas[t]).sqrt() * x0 + betas[t].sqrt() * eps  # from t - 1 to t
 closed_form = alpha_bar[t].sqrt() * x0 + (1 - alpha_bar[t]).sqrt() * eps  # from 0 to t
 exploding = x0 + sigmas[t] * eps  # the same in the other scaling
 preserving = exploding / (1 + sigmas[t] ** 2).sqrt()  # to_vp
@@ -853,9 +858,10 @@ print("equal to the package's tables:", torch.equal(sigmas, sdlearn.schedule.Sch
 #   [arXiv:2301.11093](https://arxiv.org/abs/2301.11093). Larger pictures need more noise.
 # * S. Lin, B. Liu, J. Li, X. Yang: *Common Diffusion Noise Schedules and Sample Steps are Flawed* (2024),
 #   [arXiv:2305.08891](https://arxiv.org/abs/2305.08891). What the last timestep leaves.
-# * The bug of section 11: [acids-ircam/diffusion_models
-#   #1](https://github.com/acids-ircam/diffusion_models/issues/1) (2022, second comment),
-#   [huggingface/diffusion-models-class #63](https://github.com/huggingface/diffusion-models-class/issues/63)
-#   (2023). The names of the schedules: [CompVis/stable-diffusion
-#   #314](https://github.com/CompVis/stable-diffusion/issues/314) (2022), [ComfyUI
-#   #1998](https://github.com/Comfy-Org/ComfyUI/issues/1998) (2023).
+# * The bug of section 11, in a tutorial's code:
+#   [acids-ircam/diffusion_models, issue 1](https://github.com/acids-ircam/diffusion_models/issues/1), comment of 2022.
+# * The same slip in a course's words:
+#   [diffusion-models-class, issue 63](https://github.com/huggingface/diffusion-models-class/issues/63), 2023.
+# * The names of the schedules:
+#   [CompVis/stable-diffusion, issue 314](https://github.com/CompVis/stable-diffusion/issues/314), 2022,
+#   and [ComfyUI, issue 1998](https://github.com/Comfy-Org/ComfyUI/issues/1998), 2023.
