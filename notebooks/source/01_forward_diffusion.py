@@ -561,10 +561,13 @@ def at(schedule, t):
 viz.noise_schedules(schedules, t, [at(one, t) for one in schedules.values()], steps=visited)
 
 # %% [markdown]
-# Change `t` and run the cell again.
+# Change `t` and run the cell again. Or drag the slider that the next cell shows while the notebook is running. On a
+# page that is only read, the figure above stands for it.
 
 # %%
-# widget: schedule explorer: viz.schedule_explorer(to_images(whole)[0], schedules)
+from sdlearn.viz import widgets
+
+widgets.schedule_explorer(to_images(whole)[0], schedules)
 
 # %% [markdown]
 # Where does each of them begin and end, and where do its steps go?

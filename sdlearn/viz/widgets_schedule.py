@@ -22,7 +22,7 @@ SIDE = 256  # pixels of the picture, at most
 USUAL = {
     "linear (Ho et al. 2020)": ScheduleConfig(beta_schedule="linear", beta_start=1e-4, beta_end=0.02),
     "scaled linear (Stable Diffusion)": ScheduleConfig(),
-    "cosine (Nichol and Dhariwal 2021)": ScheduleConfig(beta_schedule="squaredcos_cap_v2"),
+    "cosine (Nichol, Dhariwal 2021)": ScheduleConfig(beta_schedule="squaredcos_cap_v2"),
 }
 
 
