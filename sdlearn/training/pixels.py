@@ -15,6 +15,7 @@ from sdlearn.samplers import euler
 from sdlearn.scenes.cats_and_dogs import cats_and_dogs
 from sdlearn.schedule import Schedule
 from sdlearn.spacing import trailing
+from sdlearn.trace import Prediction
 from sdlearn.training.data import pick, pixels_of, save_rows
 from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
 from sdlearn.unet import UNet
@@ -73,14 +74,25 @@ def train_pixels(
 
 @torch.no_grad()
 def dream(unet: nn.Module, schedule: Schedule, number: int, steps: int = 50, seed: int = 0) -> Tensor:
-    """``number`` pictures from noise alone, (n, 3, h, w) in about -1 … 1, by DDIM; picture k depends on seed and k."""
+    """``number`` pictures from noise alone, (n, 3, h, w) in -1 … 1, by DDIM; picture k depends on seed and k alone.
+
+    What the network believes the picture to be is cut to -1 … 1 at each step, as Ho et al. 2020 do: where nearly all is
+    noise, a small error in the noise is a large one in the picture.
+    """
     device, side = next(unet.parameters()).device, unet.config.sample_size
     noise = [
         torch.randn(3, side, side, generator=torch.Generator().manual_seed(seed + k)) for k in range(number)
     ]
     sigmas = [*schedule.sigma(trailing(steps, len(schedule.sigmas))).tolist(), 0.0]
     x = torch.stack(noise).to(device) * (1 + sigmas[0] ** 2) ** 0.5
-    for step in euler(Denoiser(unet, schedule), x, sigmas):
+    denoise = Denoiser(unet, schedule)
+
+    def within_range(x: Tensor, sigma: float) -> Prediction:
+        pred = denoise(x, sigma)
+        x0 = pred.x0.clamp(-1, 1)
+        return Prediction(x0=x0, eps=(x - x0) / sigma, timestep=pred.timestep)
+
+    for step in euler(within_range, x, sigmas):
         x = step.x_next
     return x
 
