@@ -105,7 +105,9 @@ def colour_key(
     left = right - 7.5 * len(last.get_text()) - 6 - width
     text(plot, left - 5, y, f"{low:.2g}".replace("-", "−"), ha="right")
     axes = box(plot, left, y - 5, width, 10)
-    cells(axes, np.linspace(low, high, 64)[None], low, high, shown.get_cmap()).set_norm(shown.norm)
+    axes.set_facecolor("#808080")  # below a veil: middle grey, as a pale picture is on average
+    bar = cells(axes, np.linspace(low, high, 64)[None], low, high, shown.get_cmap())
+    bar.set(norm=shown.norm, alpha=shown.get_alpha())
 
 
 def quiet(axes: Axes, grid: bool = False) -> None:
