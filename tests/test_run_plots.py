@@ -27,7 +27,7 @@ def a_run(seed: int = 0, sigmas=SIGMAS, number: int = 2, guided: bool = True) ->
     for i, (sigma, after) in enumerate(zip(sigmas, sigmas[1:])):
         share = (i + 1) / (len(sigmas) - 1)
         both = {"eps_cond": noise + shift, "eps_uncond": noise} if guided else {}
-        pred = Prediction(share * x0, noise, **both, timestep=float(i))
+        pred = Prediction(share * x0, noise + 2 * shift, **both, timestep=float(i))
         scale = (
             math.sqrt(1 + sigma**2) if i == 0 else 1.0
         )  # pure noise at the start, as loud as the level says
@@ -165,20 +165,21 @@ def test_guidance_split_tells_sizes():
 
 
 def test_compared_runs_stand_at_the_same_noise_levels_and_show_differences():
-    one, few, other = a_run(), a_run(sigmas=(8.0, 2.1, 0.0)), a_run(seed=1)
-    few = [replace(step, pred=replace(step.pred, x0=step.pred.x0 + 0.1)) for step in few]
+    one, few, other = a_run(), a_run(sigmas=(8.0, 2.1, 0.4, 0.01, 0.0)), a_run(seed=1)
+    few = [replace(step, pred=replace(step.pred, x0=step.pred.x0 + 0.1 * step.i)) for step in few]
     plot = viz.compare_runs({"one": one, "few": few, "other": other}, decode, number=3)
     drawn = arrays(plot)
-    chosen = [[one[0], one[2], one[4]], [few[0], few[1], few[1]], [other[0], other[2], other[4]]]
+    chosen = [[one[0], one[2], one[4]], [few[0], few[1], few[3]], [other[0], other[2], other[4]]]
     pictures = [[np.asarray(decode(step.pred.x0[:1])[0]) for step in steps] for steps in chosen]
     assert all(np.array_equal(a, b) for a, b in zip(drawn[:6] + drawn[9:], sum(pictures, [])))
     differences = [np.abs(a.astype(float) - b).mean(axis=-1) / 2.55 for a, b in zip(pictures[0], pictures[1])]
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(drawn[6:9], differences))
-    assert "few (steps 1, 2 and 2 of 2)" in words(plot) and "last step" in words(plot)
+    assert "few (steps 1, 2 and 4 of 4)" in words(plot) and "last step" in words(plot)
     assert [word for word in words(plot) if word.startswith("mean")] == [
         f"mean {one.mean():.1f} %" for one in differences
     ]
     assert f"few differs from one by {differences[0].mean():.1f} percent" in plot.alt
+    assert f"by {differences[-1].mean():.1f} in the last" in plot.alt
     assert "other starts from other noise than one" in plot.alt
     with pytest.raises(ValueError, match="two or more runs, got 1"):
         viz.compare_runs({"one": one}, decode)

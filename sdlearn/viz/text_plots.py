@@ -93,7 +93,7 @@ def _write_numbers(axes: Axes, array: np.ndarray, shown: AxesImage) -> None:
     digits = 2 if np.abs(array).max() < 10 else 1
     for i, row in enumerate(array):
         for k, value in enumerate(row):
-            light = np.dot(shown.to_rgba(value)[:3], (0.299, 0.587, 0.114)) > 0.5
+            light = np.dot(shown.to_rgba(value)[:3], (0.299, 0.587, 0.114)) > 0.42
             weight = "bold" if value == row.max() else "normal"
             label = f"{value:.{digits}f}".replace("-", "−")
             axes.text(
