@@ -13,19 +13,22 @@ PROMPT = an orange cat standing on a red castle
 GPU_PYTHON ?= $(PYTHON)
 RUN ?= runs/gpu
 
-.PHONY: help demo test quick lint train eval bench lab notebooks clean
+.PHONY: help demo test quick browser lint train eval bench lab notebooks oneness classroom clean
 .PHONY: gpu gpu-test gpu-bench gpu-train gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-eval
 
 help:
 	@echo "make demo       install, draw \"$(PROMPT)\" and its steps into outputs/"
 	@echo "make test       install with the development tools, run every test"
 	@echo "make quick      the tests that finish in two minutes"
+	@echo "make browser    the tests that move the widgets in JupyterLab, with an installed Chromium"
 	@echo "make train      retrain everything: vae, clip, oracle, unet, pixels (hours on a CPU; to go on: ARGS=--resume)"
 	@echo "make eval       does the model draw what it is told? 500 seen and 500 held-out captions, with intervals"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make bench      timings: command line, one picture, U-Net, decoder, import"
-	@echo "make notebooks  build and execute the notebooks from notebooks/source"
-	@echo "make lint       check style and format"
+	@echo "make notebooks  build and execute the notebooks from notebooks/source (one of them: ARGS=03)"
+	@echo "make oneness    compare the package with what the notebooks show of it"
+	@echo "make classroom  write dist/sdlearn-classroom.zip: notebooks, package, data; no solutions"
+	@echo "make lint       check style, format and spelling"
 	@echo "make gpu        on an NVIDIA GPU: gpu-test gpu-bench gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-eval"
 	@echo "make clean      delete the environment, outputs and caches"
 
@@ -49,9 +52,13 @@ test: $(VENV)/.installed-dev
 quick: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
 
+browser: $(VENV)/.installed-dev
+	$(PYTEST) -m browser
+
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m codespell_lib README.md CONTRIBUTING.md notebooks/source sdlearn tests tools
 
 train: $(VENV)/.installed-dev
 	$(PY) -m sdlearn train all $(ARGS)
@@ -66,7 +73,14 @@ lab: $(VENV)/.installed-dev
 	$(PY) -m sdlearn lab
 
 notebooks: $(VENV)/.installed-dev
-	$(PY) tools/notebooks.py
+	$(PY) tools/notebooks.py $(ARGS)
+
+oneness: $(VENV)/.installed-dev
+	$(PY) tools/oneness.py check
+
+# Nothing is installed for this: Python's own library is enough.
+classroom:
+	$(PYTHON) tools/classroom.py
 
 # Each part fits into ten minutes on one modern GPU.
 gpu: gpu-test gpu-bench gpu-train gpu-eval

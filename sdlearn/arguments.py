@@ -45,6 +45,22 @@ def check_eta(eta: Any, name: str, sampler: Sampler) -> float | None:
     return float(eta)
 
 
+def usable_device(device: Any) -> torch.device:
+    """The device, if there is one of that name and number on this machine."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError, ValueError):
+        raise ValueError(f"device {str(device)!r} is unknown; use cpu, cuda, cuda:1 or mps.") from None
+    fast = torch.accelerator.current_accelerator(check_available=True)
+    there = {"cpu": 1} | ({fast.type: torch.accelerator.device_count()} if fast else {})
+    if (found.index or 0) >= there.get(found.type, 0):
+        names = ", ".join(kind if number == 1 else f"{number} x {kind}" for kind, number in there.items())
+        raise ValueError(
+            f"device {str(device)!r} is not available here; there is {names}. Name one of these, or leave it out."
+        )
+    return found
+
+
 def texts_of(name: str, value: Any) -> list[str]:
     """One text, or a list of at least one, as a list."""
     texts = list(value) if isinstance(value, list | tuple) else [value]

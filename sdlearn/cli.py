@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sdlearn import __version__, commands, drawing_commands
+from sdlearn.wording import for_command_line
 
 SAMPLER_NAMES = (
     "ddpm, ddim, euler, euler_a, heun, pndm, lms, dpmpp_2m, dpmpp_2m_karras, dpmpp_2m_sde, unipc, lcm"
@@ -73,7 +74,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which networks, and where they run."""
     add_source_arguments(parser)
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="a vocabulary, for a single file")
-    parser.add_argument("--vae", type=Path, metavar="FILE", help="another autoencoder, a file or a folder")
+    parser.add_argument(
+        "--vae", metavar="FILE", help="another autoencoder: a file, a folder, or owner/name on the hub"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one, else cpu)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--save-memory", action="store_true", help="for small graphics cards; slower")
@@ -160,7 +163,9 @@ def add_drawing_commands(command: Command, settings: dict[str, Any]) -> None:
         "inpaint", drawing_commands.inpaint, "paint a part of a picture anew, so that it fits a sentence"
     )
     inpaint.add_argument("image", type=Path, help="the picture to paint in")
-    inpaint.add_argument("mask", type=Path, help="a picture of the same size, white where to paint")
+    inpaint.add_argument(
+        "mask", type=Path, help="a picture of the same size, white where to paint, else black or transparent"
+    )
     inpaint.add_argument("prompt", nargs="?", help="may be left out with --from")
     inpaint.add_argument("--strength", type=float, default=1.0, help="1: forget what was there (default)")
     inpaint.add_argument(
@@ -245,9 +250,16 @@ def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentPar
     return parser
 
 
-def show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """A warning as a line for a reader, without the place in the code it came from."""
-    print(f"sdlearn: warning: {message}", file=sys.stderr)
+def warning_lines() -> Callable[..., None]:
+    """For ``warnings.showwarning``: each warning once, a line for a reader, without its place in the code."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            print(f"sdlearn: warning: {for_command_line(str(message))}", file=sys.stderr)
+
+    return show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -255,21 +267,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = show_warning
+            warnings.showwarning = warning_lines()
             if getattr(args, "from_file", None):
                 args = build_parser(drawing_commands.settings_of(args.from_file)).parse_args(arguments)
             return args.run(args) or 0
-    except KeyboardInterrupt:
-        print("sdlearn: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print("sdlearn: interrupted" + (f", {stop}" if str(stop) else ""), file=sys.stderr)
         return 130
     except (ValueError, OSError, FloatingPointError) as error:  # CheckpointError is a ValueError
-        print(f"sdlearn: error: {error}", file=sys.stderr)
+        print(f"sdlearn: error: {for_command_line(str(error))}", file=sys.stderr)
         return 2
     except MemoryError as error:
-        print(
-            f"sdlearn: error: {str(error) or 'this machine has no room for it: ask for less.'}",
-            file=sys.stderr,
-        )
+        lack = for_command_line(str(error)) or "this machine has no room for it: ask for less."
+        print(f"sdlearn: error: {lack}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):

@@ -59,16 +59,11 @@ def choose_device(name: str | None) -> str:
     """The device to run on; a ValueError if it is unknown or not there."""
     import torch
 
+    from sdlearn.arguments import usable_device
+
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"--device {name!r} is unknown; use cpu, cuda, cuda:1 or mps.") from None
-    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    there = {"cpu": True, "cuda": (device.index or 0) < cards, "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type):
-        raise ValueError(f"--device {name!r} is not available here; leave it out to run on what there is.")
+    usable_device(name)
     return name
 
 

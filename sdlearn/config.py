@@ -224,6 +224,9 @@ class CLIPVisionConfig:
         }
 
 
+DIFFUSERS_SCHEDULE = {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "steps_offset": 0}
+
+
 @dataclass(frozen=True)
 class ScheduleConfig:
     """How much noise each of the training's timesteps holds, and how a sampler walks through them.
@@ -249,8 +252,9 @@ class ScheduleConfig:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ScheduleConfig:
-        """Read ``scheduler/scheduler_config.json``."""
-        return cls(**_known(cls, data), scheduler=data.get("_class_name", cls.scheduler))
+        """Read ``scheduler/scheduler_config.json``. What it leaves out is what diffusers' classes take then."""
+        given = DIFFUSERS_SCHEDULE | {key: value for key, value in data.items() if value is not None}
+        return cls(**_known(cls, given), scheduler=data.get("_class_name", cls.scheduler))
 
     def to_json(self) -> dict[str, Any]:
         """The same numbers under the names that diffusers reads."""

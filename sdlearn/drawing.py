@@ -80,10 +80,13 @@ def repainting(
     paste_original: bool = False,
     **asked: Any,
 ) -> Drawing:
-    """The request of ``StableDiffusion.inpaint``: the mask is white where to paint, and of the picture's size."""
+    """The request of ``StableDiffusion.inpaint``: the mask is white where to paint, and of the picture's size.
+
+    What is transparent in the mask is kept, as what is black: a mask painted on an empty layer means that.
+    """
     wishes = wishes_of(asked)
     images, size = _pictures(model, "image", image, wishes)
-    masks = [load_image(one) for one in (mask if isinstance(mask, list | tuple) else [mask])]
+    masks = [load_image(one, behind="black") for one in (mask if isinstance(mask, list | tuple) else [mask])]
     pairs = zip(
         images * (len(masks) if len(images) == 1 else 1), masks * (len(images) if len(masks) == 1 else 1)
     )

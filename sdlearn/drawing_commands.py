@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sdlearn.trace import Generation, Step
 
 STRIP_COLUMNS = 8
+PIXELS_TOGETHER = 256 * 256  # drawn at once: four of the small model's pictures, one of a large model's
 
 
 def slug(prompt: str) -> str:
@@ -76,7 +78,7 @@ def settings_of(picture: Path) -> dict[str, Any]:
                 f"{str(picture)!r} was drawn with several in one call ({name}); draw them one by one."
             )
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ValueError(f"{str(picture)!r} says {name} is {str(value)[:80]!r}, which it cannot be.")
+            raise ValueError(f"{str(picture)!r} says {name!r} is {str(value)[:80]!r}, which it cannot be.")
         settings[ours] = tuple(value) if kind is list else value
     if type(found.get("width")) is int and type(found.get("height")) is int:
         settings["size"] = found["width"], found["height"]
@@ -92,7 +94,7 @@ def settings_of(picture: Path) -> dict[str, Any]:
 
 
 def drawing_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """The command line's arguments under the names of ``StableDiffusion.txt2img``."""
+    """The command line's arguments under the names of ``StableDiffusion.txt2img``; without --n, see ``draw``."""
     width, height = args.size or (None, None)
     return {
         "negative_prompt": args.negative,
@@ -101,7 +103,6 @@ def drawing_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "sampler": args.sampler,
         "height": height,
         "width": width,
-        "num_images_per_prompt": args.n,
         "seed": args.seed,
         "spacing": args.spacing,
         "eta": args.eta,
@@ -131,23 +132,49 @@ def steps_strip(pipe: StableDiffusion, steps: Sequence[Step], k: int) -> Image:
 
 
 def save_pictures(
-    args: argparse.Namespace, pipe: StableDiffusion, drawn: Generation, files: Sequence[Path]
+    args: argparse.Namespace, pipe: StableDiffusion, drawn: Generation, files: Sequence[Path], seed: int
 ) -> None:
-    """Write each picture with the settings that draw it alone, and its strip; say where they are."""
+    """Write the pictures, of ``seed`` and those after it, each with the settings that draw it alone.
+
+    With --steps-strip also how they came about.
+    """
     from sdlearn.image import save_png
 
     for k, (image, path) in enumerate(zip(drawn.images, files, strict=True)):
-        settings = {**drawn.settings, "num_images_per_prompt": 1, "seed": args.seed + k}
-        print("wrote", save_png(image, path, settings))
+        settings = {**drawn.settings, "num_images_per_prompt": 1, "seed": seed + k}
+        black = " (black: see the warning)" if drawn.flagged and drawn.flagged[k] else ""
+        print(f"wrote {save_png(image, path, settings)}{black}", flush=True)
         if args.steps_strip:
             strip = steps_strip(pipe, drawn.steps, k)
-            print("wrote", save_png(strip, path.with_name(f"{path.stem}-steps.png"), settings))
+            print("wrote", save_png(strip, path.with_name(f"{path.stem}-steps.png"), settings), flush=True)
+
+
+def draw(args: argparse.Namespace, pipe: StableDiffusion, files: Sequence[Path], one: Callable) -> None:
+    """A file for each picture, written as soon as it is drawn: a run that is stopped keeps what it has finished.
+
+    ``one`` is the pipeline's method, given its pictures and its prompt.
+    """
+    side = pipe.model.sample_size * pipe.model.factor
+    together = max(1, PIXELS_TOGETHER // side**2)
+    try:
+        for start in range(0, args.n, together):
+            now = files[start : start + together]
+            wanted = drawing_arguments(args) | {
+                "seed": args.seed + start,
+                "num_images_per_prompt": len(now),
+            }
+            save_pictures(args, pipe, one(**wanted), now, args.seed + start)
+    except KeyboardInterrupt:
+        written = sum(path.exists() for path in files)
+        raise KeyboardInterrupt(f"{written} of {args.n} pictures are written") from None
 
 
 def planned_files(args: argparse.Namespace) -> list[Path]:
     """Where the pictures of a drawing will go; their strips lie beside them."""
     if args.prompt is None:
         raise ValueError("give a prompt, or --from FILE.png with the settings of a picture.")
+    if args.seed + args.n > 2**63:
+        raise ValueError(f"seed must be from 0 to 2**63 - 1 for all {args.n} pictures, got {args.seed}.")
     files = picture_files(args.out, args.prompt, [args.seed + k for k in range(args.n)])
     if args.steps_strip:
         for path in files:
@@ -163,20 +190,19 @@ def txt2img(args: argparse.Namespace) -> None:
         warnings.warn("the settings are of a redrawn picture; txt2img draws without one.", stacklevel=2)
     files = planned_files(args)
     pipe = load_model(args)
-    save_pictures(args, pipe, pipe.txt2img(args.prompt, **drawing_arguments(args)), files)
+    draw(args, pipe, files, partial(pipe.txt2img, args.prompt))
 
 
 def img2img(args: argparse.Namespace) -> None:
     """Redraw a picture."""
     files = planned_files(args)
     pipe = load_model(args)
-    arguments = drawing_arguments(args) | {"strength": args.strength}
-    save_pictures(args, pipe, pipe.img2img(args.image, args.prompt, **arguments), files)
+    draw(args, pipe, files, partial(pipe.img2img, args.image, args.prompt, strength=args.strength))
 
 
 def inpaint(args: argparse.Namespace) -> None:
     """Paint a part of a picture anew."""
     files = planned_files(args)
     pipe = load_model(args)
-    arguments = drawing_arguments(args) | {"strength": args.strength, "paste_original": args.paste_original}
-    save_pictures(args, pipe, pipe.inpaint(args.image, args.mask, args.prompt, **arguments), files)
+    more = {"strength": args.strength, "paste_original": args.paste_original}
+    draw(args, pipe, files, partial(pipe.inpaint, args.image, args.mask, args.prompt, **more))

@@ -47,8 +47,8 @@ def to_images(pixels: Tensor) -> list[Image.Image]:
     return [Image.fromarray(picture.numpy()) for picture in levels.permute(0, 2, 3, 1).contiguous()]
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any PIL image as 8-bit RGB, turned as its EXIF data say, transparency on white, 16 bits cut to 8."""
+def to_rgb(image: Image.Image, behind: str = "white") -> Image.Image:
+    """Any PIL image as 8-bit RGB, turned as its EXIF data say, laid on ``behind``, 16 bits cut to 8."""
     image = ImageOps.exif_transpose(image)
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
@@ -58,20 +58,23 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("pictures of floating-point numbers have no agreed range; save it as PNG.")
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        ground = Image.new("RGBA", image.size, behind)
+        return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
 
 
-def load_image(source: str | Path | Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
+def load_image(
+    source: str | Path | Image.Image, size: tuple[int, int] | None = None, behind: str = "white"
+) -> Image.Image:
     """A picture file or PIL image as RGB; with ``size`` (width, height) cut around the middle and resized.
 
-    Raises ValueError naming the file when it is missing, damaged, no picture, or above ``MAX_PIXELS``.
+    ``behind`` shows through what is transparent. Raises ValueError naming the file when it is missing, damaged,
+    no picture, or above ``MAX_PIXELS``.
     """
     if isinstance(source, Image.Image):
-        image = to_rgb(source)
+        image = to_rgb(source, behind)
     elif isinstance(source, str | Path):
-        image = _read(Path(source))
+        image = _read(Path(source), behind)
     else:
         raise TypeError(f"a picture must be a path or a PIL image, not {type(source).__name__}.")
     return (
@@ -81,7 +84,7 @@ def load_image(source: str | Path | Image.Image, size: tuple[int, int] | None = 
     )
 
 
-def _read(path: Path) -> Image.Image:
+def _read(path: Path, behind: str) -> Image.Image:
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:  # known from the header, nothing is decoded yet
@@ -89,7 +92,7 @@ def _read(path: Path) -> Image.Image:
                     f"{image.width}x{image.height} pixels are more than {MAX_PIXELS}; make it smaller."
                 )
             image.load()
-            return to_rgb(image)
+            return to_rgb(image, behind)
     except FileNotFoundError:
         raise ValueError(f"there is no picture file {str(path)!r}.") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, …

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 LONGEST = 2**20  # characters of text that are read from a PNG
 LONGEST_LINE = 2**14  # characters of the line of entries
+MOST_NAMED = 12  # entries in a warning
 PAIR = re.compile(r'\s*(\w[\w \-/]{1,40}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')  # one entry of the last line
 # What other tools call the samplers, in the text that they read from a PNG.
 SAMPLER_TITLES = {
@@ -63,7 +65,8 @@ def _quoted(value: Any) -> str:
 def parse_parameters(text: str) -> dict[str, Any]:
     """The settings in such a text, under the names of ``txt2img``'s arguments; {} where it is none.
 
-    A line of the prompt that looks like another part of the format cannot be told from it: the JSON can.
+    Warns of entries that are not read: without them the picture is another one. A line of the prompt that looks like
+    another part of the format cannot be told from it: the JSON can.
     """
     *lines, last = text.strip().split("\n")
     pairs = dict(PAIR.findall(last)) if len(last) <= LONGEST_LINE else {}
@@ -74,8 +77,12 @@ def parse_parameters(text: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"prompt": "\n".join(lines[:at]).strip(), "negative_prompt": negative}
     names = {title: name for name, title in SAMPLER_TITLES.items()}
     curve = pairs.get("Schedule type", "").strip().lower()  # newer files name it apart from the sampler
-    if curve in ("karras", "exponential"):
-        settings["spacing"] = curve
+    read = {"Model hash", "Version"}  # nothing that the picture depends on
+    if curve in ("karras", "exponential", "automatic"):
+        read.add("Schedule type")
+        settings["spacing"] = None if curve == "automatic" else curve
+    if pairs.get("RNG") == "CPU":
+        read.add("RNG")  # noise as drawn here
     known = {
         "Steps": ("num_inference_steps", int),
         "Sampler": ("sampler", lambda title: names.get(_unquoted(title))),
@@ -91,8 +98,18 @@ def parse_parameters(text: str) -> dict[str, Any]:
                 settings[name] = convert(pairs[title])
             except ValueError:
                 continue  # not a number: as if it were not there
+            if settings[name] is not None:
+                read.add(title)
     if size := re.fullmatch(r"(\d+)x(\d+)", pairs.get("Size", "")):
         settings["width"], settings["height"] = int(size[1]), int(size[2])
+        read.add("Size")
+    unread = [f"{title}: {value[:40]}" for title, value in pairs.items() if title not in read]
+    if unread:
+        more = f" and {len(unread) - MOST_NAMED} more" if len(unread) > MOST_NAMED else ""
+        warnings.warn(
+            f"of the picture's settings these are not read: {', '.join(unread[:MOST_NAMED])}{more}.",
+            stacklevel=3,
+        )
     return {name: value for name, value in settings.items() if value is not None}
 
 

@@ -12,11 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from sdlearn import checkpoint
+from sdlearn.arguments import usable_device
 from sdlearn.clip import CLIPTextModel
 from sdlearn.config import ScheduleConfig
 from sdlearn.image import to_images
 from sdlearn.memory import in_portions, tiled_decode, visiting
-from sdlearn.prompts import LOOKS_WEIGHTED, chunks_of, equally_long
+from sdlearn.prompts import chunks_of, equally_long, unread
 from sdlearn.safety import SafetyChecker
 from sdlearn.schedule import Schedule
 from sdlearn.tokenizer import Tokenizer
@@ -73,15 +74,16 @@ class Networks:
 
         ``prediction_type`` ("epsilon" or "v_prediction") overrides a folder's; a single file of SD 2 needs it. A
         single file holds no vocabulary: ``tokenizer`` is a folder that does, where none is found. ``variant``
-        ("fp16", "non_ema") chooses among a folder's weights; ``vae`` is another autoencoder, a file or a folder.
-        A checkpoint's safety checker is used unless ``safety_checker`` is False. Raises CheckpointError.
+        ("fp16", "non_ema") chooses among a folder's weights; ``vae`` is another autoencoder: a file, a folder or a name
+        on the hub. A checkpoint's safety checker is used unless ``safety_checker`` is False. Raises CheckpointError.
         """
+        usable_device(device)
         parts, opened = checkpoint.load_checkpoint(
             model, dtype, device, prediction_type=prediction_type, variant=variant, tokenizer=tokenizer
         )
         decoder = parts.vae
         if vae is not None:
-            other = checkpoint.open_vae(vae)
+            other = checkpoint.open_vae(checkpoint.locate(vae, vae=True))
             kinds = {(one.config.factor, one.config.latent_channels) for one in (other, decoder)}
             if len(kinds) > 1:
                 raise checkpoint.CheckpointError(
@@ -89,8 +91,8 @@ class Networks:
                 )
             decoder = other.load(dtype, device)
         place, checker = opened.source, None
-        if safety_checker and (place / "safety_checker" / "config.json").is_file():
-            checker = SafetyChecker.from_folder(place / "safety_checker", dtype, device)
+        if safety_checker and opened.safety_checker is not None:
+            checker = SafetyChecker.from_folder(opened.safety_checker, dtype, device)
         name = place.stem if place.is_file() else place.resolve().name
         if not Path(model).exists() and checkpoint.is_hub_id(str(model)):
             name = str(model)  # folders of the hub's cache are named by a checksum
@@ -119,6 +121,8 @@ class Networks:
         """Move the networks to a device, or to another type of numbers; returns itself."""
         if isinstance(device, torch.dtype):  # pipe.to(torch.float16)
             device, dtype = None, device
+        if device is not None:
+            device = usable_device(device)
         for network in self._networks:
             network.to(device=device, dtype=dtype)
         return self
@@ -130,7 +134,7 @@ class Networks:
         two questions of guidance are asked one after the other; pictures are decoded in tiles of ``tile`` pixels
         (default: the model's own size).
         """
-        self._visits = torch.device(device) if device is not None else self.device
+        self._visits = usable_device(device) if device is not None else self.device
         self._tile = max(
             16, (tile or self.unet.config.sample_size * self.vae.config.factor) // self.vae.config.factor
         )
@@ -187,11 +191,8 @@ class Networks:
             )
         chunked = []
         for prompt in prompts:
-            if not prompt_weights and LOOKS_WEIGHTED.search(prompt):
-                warnings.warn(
-                    f"{prompt[:60]!r} looks like weights: they are read with prompt_weights=True (--prompt-weights).",
-                    stacklevel=2,
-                )
+            for message in unread(prompt, prompt_weights):
+                warnings.warn(message, stacklevel=2)
             chunks, cut = chunks_of(self.tokenizer, prompt, prompt_weights, long_prompts)
             if cut:
                 room = self.tokenizer.max_length - 2

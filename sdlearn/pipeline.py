@@ -104,7 +104,7 @@ class StableDiffusion(Networks):
         record: bool = True,
         **more: Any,
     ) -> Generation:
-        """Paint where ``mask`` is white (lighter than middle grey), keep the rest of the picture.
+        """Paint where ``mask`` is white (lighter than middle grey); keep what is black or transparent in it.
 
         With any model; one made for inpainting (9 channels) is shown mask and picture, others are held to the known
         part at each step. Known pixels still pass through the autoencoder; ``paste_original`` puts the original ones

@@ -23,6 +23,8 @@ STEP = 1.1  # what a pair of parentheses counts
 LONGEST = 10_000  # characters
 MOST = 10.0  # a larger weight is taken for a mistake
 LOOKS_WEIGHTED = re.compile(r"\([^()]+:\s*\d[\d.]*\s*\)")
+# What other programs read in a prompt, and sdlearn does not.
+OTHERS_READ = re.compile(r"\bBREAK\b"), re.compile(r"<(lora|lyco|hypernet):[^<>]*>")
 PIECE = re.compile(r"\\[()\[\]\\]|\(|\[|:\s*([+-]?[\d.]+)\s*\)|\)|\]|[^\\()\[\]:]+|:|\\")
 
 
@@ -32,6 +34,19 @@ class Chunk:
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
+
+
+def unread(text: str, weighted: bool) -> list[str]:
+    """What to warn of: signs that mean something elsewhere, and are ordinary words as the prompt is read here."""
+    warnings = []
+    if not weighted and LOOKS_WEIGHTED.search(text):
+        warnings.append(f"{text[:60]!r} looks like weights: they are read with prompt_weights=True.")
+    for pattern in OTHERS_READ:
+        if found := pattern.search(text):
+            warnings.append(
+                f"{found[0][:60]!r} in a prompt is read as ordinary words: sdlearn knows no such sign."
+            )
+    return warnings
 
 
 def parse_weights(text: str) -> list[tuple[str, float]]:

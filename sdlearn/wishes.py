@@ -13,6 +13,18 @@ from sdlearn.plan import Plan, Sampler
 from sdlearn.schedule import Schedule
 from sdlearn.trace import Step
 
+# What diffusers' pipelines call otherwise, and what to do here.
+ELSEWHERE = {
+    "generator": "give seed, a whole number or a list of them",
+    "mask_image": "sdlearn calls it mask",
+    "callback_on_step_end": "iterate over the steps of txt2img_steps, img2img_steps or inpaint_steps",
+    "output_type": "the result has images, latents and steps",
+    "timesteps": "give num_inference_steps and spacing",
+    "sigmas": "give num_inference_steps and spacing",
+    "prompt_embeds": "give the prompt as text",
+    "negative_prompt_embeds": "give the negative prompt as text",
+}
+
 
 @dataclass(frozen=True)
 class Model:
@@ -80,6 +92,8 @@ def wishes_of(asked: dict[str, Any]) -> Wishes:
     """The wishes of a call; TypeError for an argument that there is not."""
     known = [field.name for field in fields(Wishes)]
     unknown = [name for name in asked if name not in known]
+    if unknown and unknown[0] in ELSEWHERE:
+        raise TypeError(f"there is no argument {unknown[0]!r} here: {ELSEWHERE[unknown[0]]}.")
     if unknown:
         raise TypeError(f"there is no argument {unknown[0]!r} here; there are {', '.join(known)}.")
     return Wishes(**asked)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 OFFLINE = Path(__file__).parent / "offline"
-sys.path.insert(0, str(OFFLINE))
+sys.path[:0] = [str(OFFLINE), str(Path(__file__).resolve().parent.parent / "tools")]
 import no_network  # noqa: E402, F401  (from here on, this process refuses every connection beyond the loopback)
 
 # Two threads are enough for these small networks. OMP_NUM_THREADS=1 is faster by far on a busy machine, where

@@ -192,6 +192,7 @@ MASK_ONLY = [
         ValueError,
         "mask is black all over, or white in strokes too thin to see: there is nothing to paint",
     ),
+    ({"mask": Image.new("RGBA", (32, 32), (255, 255, 255, 0))}, ValueError, "mask is black all over"),
     ({"mask": speck()}, ValueError, "or white in strokes too thin to see"),
     ({"mask": [picture(), picture()]}, ValueError, "mask has 2 entries for 1 prompts"),
     ({"mask": "no such mask.png"}, ValueError, "there is no picture file 'no such mask.png'"),
@@ -306,11 +307,37 @@ def test_unknown_arguments_are_named(pipe):
             call("a cat", steps=20)
 
 
+def test_arguments_that_diffusers_calls_otherwise(pipe):
+    with pytest.raises(TypeError, match="no argument 'generator' here: give seed"):
+        pipe.txt2img("a cat", generator=torch.Generator())
+    with pytest.raises(TypeError, match="no argument 'callback_on_step_end' here: iterate over the steps"):
+        pipe.img2img(picture(), "a cat", callback_on_step_end=print)
+    with pytest.raises(TypeError, match="no argument 'mask_image' here: sdlearn calls it mask"):
+        pipe.inpaint(picture(), picture(), "a cat", mask_image=picture())
+
+
 def test_models_that_are_not_there(tmp_path):
     with pytest.raises(CheckpointError, match="no model named 'scnes'"):
         StableDiffusion.from_pretrained("scnes")
     with pytest.raises(ValueError, match="does not exist"):
         StableDiffusion.from_pretrained(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    "device, message",
+    [
+        ("cuda:99", "device 'cuda:99' is not available here; there is cpu.*Name one of these"),
+        ("toaster", "device 'toaster' is unknown; use cpu, cuda, cuda:1 or mps"),
+        ("", "device '' is unknown"),
+    ],
+)
+def test_devices_that_are_not_there(pipe, device, message):
+    for call in (lambda: StableDiffusion.from_pretrained(device=device), lambda: pipe.to(device)):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(ValueError, match=message):
+        pipe.save_memory(device)
+    assert pipe.to("cpu") is pipe and pipe.to(torch.device("cpu")).device.type == "cpu"
 
 
 def test_a_scheduler_without_a_sampler_here(pipe):

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sdlearn.cli import build_parser, main
 from sdlearn.image import load_image
 from sdlearn.metadata import read_settings
 from sdlearn.wishes import Wishes
+from sdlearn.wording import FIRST, OPTIONS, for_command_line
 
 PROMPT = "an orange cat"
 
@@ -172,10 +174,11 @@ def test_bfloat16_draws_nearly_the_same(model, here):
     "arguments, message",
     [
         (["--sampler", "euler_b"], "unknown sampler 'euler_b'; use one of ddpm, ddim, euler"),
-        (["--steps", "0"], "num_inference_steps must be from 1 to 1000, got 0"),
-        (["--cfg", "nan"], "guidance_scale must be a finite number >= 0 (usual: 1 to 15), got nan"),
-        (["--size", "42x32"], "width=42 must be a positive multiple of 4: take 40 or 44"),
-        (["--seed", "-1"], "seed must be from 0 to 2**63 - 1, got -1"),
+        (["--steps", "0"], "--steps must be from 1 to 1000, got 0"),
+        (["--cfg", "nan"], "--cfg must be a finite number >= 0 (usual: 1 to 15), got nan"),
+        (["--size", "42x32"], "--size: width=42 must be a positive multiple of 4: take 40 or 44"),
+        (["--seed", f"{2**63 - 1}", "--n", "2"], "--seed must be from 0 to 2**63 - 1 for all 2 pictures"),
+        (["--seed", "-1"], "--seed must be from 0 to 2**63 - 1, got -1"),
         (["--model", "no/such/folder"], "no/such/folder does not exist"),
         (["--model", "nosuch"], "no model named 'nosuch' comes with sdlearn"),
         (["--device", "toaster"], "--device 'toaster' is unknown; use cpu, cuda, cuda:1 or mps"),
@@ -195,6 +198,33 @@ def test_bad_input(model, here, capsys, arguments, message):
     assert refused(capsys).startswith(f"sdlearn: error: {message}")
     assert files(here) == before and not Path("outputs").exists()
     assert Path("taken.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "message, shown",
+    [
+        (
+            "strength=0.01 of num_inference_steps=25 leaves no step",
+            "--strength=0.01 of --steps=25 leaves no step",
+        ),
+        ("eta is not for lms; it is for ddim.", "--eta is not for lms; it is for ddim."),
+        ("the model's clip_skip is 'clip_skip'", "the model's --clip-skip is 'clip_skip'"),
+        (
+            "they are read with prompt_weights=True (which see)",
+            "they are read with --prompt-weights (which see)",
+        ),
+        ("'a seed must grow' looks odd", "'a seed must grow' looks odd"),
+        ("there is no seed must", "there is no seed must"),
+    ],
+)
+def test_messages_name_options_and_leave_what_was_given(message, shown):
+    assert for_command_line(message) == shown
+
+
+def test_every_option_that_messages_name_is_there():
+    options = build_parser().parse_args(["img2img", "a.png", "a cat"])
+    named = [option for text in OPTIONS.values() for option in re.findall("--([a-z-]+)", text)]
+    assert all(hasattr(options, option.replace("-", "_")) for option in [*named, *FIRST])
 
 
 @pytest.mark.parametrize(
@@ -274,8 +304,37 @@ def test_interrupted_while_drawing(model, here, capsys, monkeypatch):
 
     monkeypatch.setattr(sdlearn.StableDiffusion, "predict", interrupted)
     assert draw(model) == 130
-    assert refused(capsys) == "sdlearn: interrupted"
+    assert refused(capsys) == "sdlearn: interrupted, 0 of 1 pictures are written"
     assert files(here) == []
+
+
+def test_an_interruption_keeps_what_is_drawn(model, here, capsys, monkeypatch):
+    """Pictures are drawn and written a few at a time, and are those of a run that nobody stops."""
+    assert draw(model, "--n", "5", "--out", "whole.png") == 0
+    monkeypatch.setattr(drawing_commands, "PIXELS_TOGETHER", 2 * PIXELS**2)
+    drawing, calls = sdlearn.StableDiffusion.txt2img, []
+
+    def stopped(self, *arguments, **wishes):
+        calls.append(wishes["num_images_per_prompt"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return drawing(self, *arguments, **wishes)
+
+    monkeypatch.setattr(sdlearn.StableDiffusion, "txt2img", stopped)
+    capsys.readouterr()
+    assert draw(model, "--n", "5", "--out", "cat.png") == 130
+    said = capsys.readouterr()
+    assert said.err == "sdlearn: interrupted, 4 of 5 pictures are written\n" and calls == [2, 2, 1]
+    assert said.out.splitlines() == [f"wrote cat-{k}.png" for k in range(4)]
+    for k in range(4):
+        assert abs(pixels(f"cat-{k}.png") - pixels(f"whole-{k}.png")).max() <= 1
+        assert read_settings(f"cat-{k}.png") == read_settings(f"whole-{k}.png")
+
+
+def test_a_warning_is_said_once_for_all_pictures(model, here, capsys, monkeypatch):
+    monkeypatch.setattr(drawing_commands, "PIXELS_TOGETHER", 1)
+    assert draw(model, "--n", "3", prompt="a cat and " * 10) == 0
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_cut_prompt_is_one_plain_warning(model, here, capsys):

@@ -247,10 +247,10 @@ TENSORS = {
         lambda t: {"model.diffusion_model.joint_blocks.0.x": torch.zeros(2)},
         "of a newer kind",
     ),
-    "an autoencoder alone": (lambda t: only(t, "first_stage_model."), "holds no U-Net and no autoencoder"),
+    "an autoencoder alone": (lambda t: only(t, "first_stage_model."), "is an autoencoder (VAE) alone"),
     "an autoencoder with its prefix": (
         lambda t: {name: x for name, x in t.items() if name.startswith("first_stage_model.")},
-        "holds no U-Net and no text encoder",
+        "is an autoencoder (VAE) alone",
     ),
     "no autoencoder": (lambda t: without(t, "first_stage_model."), "holds no autoencoder"),
     "no text encoder": (lambda t: without(t, "cond_stage_model."), "holds no text encoder"),

@@ -5,6 +5,7 @@ import os
 import random
 import struct
 import time
+import warnings
 import zlib
 from pathlib import Path
 
@@ -241,6 +242,28 @@ def test_settings_of_other_tools_are_read(tmp_path):
     assert parse_parameters("only a prompt, with: a colon") == {}
     ours = {"prompt": "a cat", "num_inference_steps": 7, "sampler": "unipc", "seed": 3, "guidance_scale": 2.0}
     assert parse_parameters(parameters_text(ours)) == ours | {"negative_prompt": ""}
+
+
+def test_settings_of_other_tools_that_are_not_read_are_said(tmp_path, monkeypatch, capsys):
+    from PIL.PngImagePlugin import PngInfo
+
+    monkeypatch.chdir(tmp_path)
+    line = (
+        "Steps: 1, Sampler: DPM++ 3M SDE, Schedule type: Automatic, CFG scale: 7, Seed: 1, Size: 128x128, "
+        "Model hash: 45dee52b, Model: scenes, Hires upscale: 2, ENSD: 31337, Version: v1.9"
+    )
+    info = PngInfo()
+    info.add_text("parameters", f"a red house\n{line}")
+    Image.new("RGB", (8, 8)).save("other.png", pnginfo=info)
+    assert main(["txt2img", "--from", "other.png", "--out", "two.png"]) == 0
+    assert capsys.readouterr().err == (
+        "sdlearn: warning: of the picture's settings these are not read: Sampler: DPM++ 3M SDE, "
+        "Hires upscale: 2, ENSD: 31337.\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours = {"prompt": "a cat", "num_inference_steps": 7, "sampler": "unipc", "seed": 3, "strength": 0.5}
+        assert parse_parameters(parameters_text(ours)) == ours | {"negative_prompt": ""}
 
 
 def test_hostile_settings_take_no_time():

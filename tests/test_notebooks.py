@@ -1,21 +1,23 @@
 """The notebooks: equal to their sources, fit to be published, able to run from top to bottom offline."""
 
-import importlib.util
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import launch
 import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat import v4
 
-ROOT = Path(__file__).resolve().parent.parent
-SPEC = importlib.util.spec_from_file_location("notebook_tools", ROOT / "tools" / "notebooks.py")
-tools = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(tools)
+import notebooks as tools
 
 SOURCES = tools.sources()
-each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+CHAPTERS = [source for source in SOURCES if source.parent == tools.SOURCES]
+each_source = pytest.mark.parametrize("source", SOURCES, ids=tools.name_of)
+each_chapter = pytest.mark.parametrize("source", CHAPTERS, ids=tools.name_of)
 KNOCK = "import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=1)"
 
 
@@ -31,9 +33,16 @@ def read(source: Path):
 
 
 def test_each_source_has_its_notebook_and_each_notebook_its_source():
-    assert SOURCES
-    names = {path.name for path in tools.NOTEBOOKS.glob("*.ipynb")}
-    assert {tools.notebook_path(source).name for source in SOURCES} == names
+    assert CHAPTERS
+    there = {*tools.NOTEBOOKS.glob("*.ipynb"), *tools.NOTEBOOKS.glob("solutions/*.ipynb")}
+    assert {tools.notebook_path(source) for source in SOURCES} == there
+
+
+@each_chapter
+def test_a_chapter_begins_with_its_measured_card(source):
+    card = tools.read_source(source).cells[0].source
+    assert [name for name in tools.MEASURED if f"{{{name}}}" not in card] == []
+    assert read(source).metadata.sdlearn.keys() >= {"seconds", "megabytes"}, "run `make notebooks`"
 
 
 @each_source
@@ -56,7 +65,7 @@ def test_saved_pictures_come_from_the_shipped_weights(source):
 def test_notebook_runs_offline_and_says_the_same(source):
     """Every cell gives outputs of the kinds that are saved, with the same words, whatever the figures."""
     notebook = tools.read_source(source)
-    fresh = tools.execute(notebook, tools.NOTEBOOKS)
+    fresh = tools.execute(notebook, tools.notebook_path(source).parent)
     for number, (saved, now) in enumerate(zip(read(source).cells, fresh.cells, strict=True)):
         if now.cell_type == "code":
             assert statement(now) == statement(saved), f"cell {number}: {now.source[:60]!r}"
@@ -112,6 +121,95 @@ def test_a_source_is_executed_with_descriptions_of_its_pictures(tmp_path):
     assert not tools.differences(filled, source)
 
 
+WIDGETS = """\
+# %%
+import ipywidgets
+from IPython.display import display
+from PIL import Image
+from tqdm.notebook import tqdm
+
+from sdlearn import viz
+
+for _ in tqdm(range(2)):
+    pass
+slider = ipywidgets.IntSlider(value=3)
+display(slider)
+print("the slider is at", slider.value)
+viz.strip({"": [Image.new("RGB", (8, 8), "red")]}, alt="Its static twin.")
+
+# %%
+ipywidgets.VBox([slider])
+"""
+
+
+def test_of_a_widget_nothing_is_saved_but_what_stands_beside_it(tmp_path):
+    done = tools.execute(tools.read_source(small(tmp_path, WIDGETS)), tmp_path)
+    printed, twin = done.cells[0].outputs
+    assert (printed.text, twin.data["text/plain"]) == ("the slider is at 3\n", "Its static twin.")
+    assert done.cells[1].outputs == []
+    assert tools.faults(done) == []
+    assert "widget" not in json.dumps(done.metadata)
+
+
+def test_a_build_measures_time_and_memory(tmp_path, monkeypatch):
+    """And the fastest chapter cannot hide that it holds a gigabyte for a moment."""
+    monkeypatch.setattr(tools, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(tools, "SOURCES", tmp_path)
+    monkeypatch.setattr(tools, "with_launch", lambda notebook, name: notebook)
+    code = "\n# %%\nimport time\ndata = b'x' * 1_000_000_000\ndel data\ntime.sleep(2)\n"
+    card = "# %% [markdown]\n# # Card\n# {reading} {seconds} {cores} {megabytes}\n"
+    done = tools.build(small(tmp_path, card + code))
+    measured = done.metadata.sdlearn
+    assert 2 <= measured.seconds < 60 and 1000 <= measured.megabytes < 4000
+    _, line = done.cells[0].source.split("\n")
+    reading, seconds, cores, megabytes = map(int, line.split())
+    assert (reading, seconds, megabytes) == (0, measured.seconds, measured.megabytes) and cores >= 1
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        ([], ["00_a", "01_b", "solutions/01_b"]),
+        (["01"], ["01_b", "solutions/01_b"]),
+        (["solutions/01"], ["solutions/01_b"]),
+    ],
+)
+def test_solutions_are_built_into_their_own_folder(tmp_path, monkeypatch, names, chosen, capsys):
+    folder = tmp_path / "source"
+    for name in ("00_a", "01_b", "solutions/01_b"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.py").write_text("# %%\nprint('hello')\n", encoding="utf-8")
+    monkeypatch.setattr(tools, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(tools, "SOURCES", folder)
+    assert [tools.name_of(source) for source in tools.chosen(names)] == chosen
+    assert tools.notebook_path(tools.sources()[2]) == tmp_path / "solutions" / "01_b.ipynb"
+    assert tools.build(tools.sources()[2]).cells[0].outputs[0].text == "hello\n"
+    assert (tmp_path / "solutions").is_dir()
+
+
+@each_chapter
+def test_a_chapter_can_be_launched_from_its_top(source):
+    row = tools.read_source(source).cells[0].source.split("\n")[2]
+    place = launch.repository().removeprefix("https://github.com/")
+    file = f"notebooks/{source.stem}.ipynb"
+    assert f"(https://colab.research.google.com/github/{place}/blob/main/{file})" in row
+    assert f"(https://mybinder.org/v2/gh/{place}/main?urlpath=lab/tree/{file})" in row
+    assert re.fullmatch(r"https://github\.com/[\w-]+/[\w-]+", launch.repository())
+
+
+@pytest.mark.parametrize("where", ["here", "in Colab"])
+def test_only_colab_fetches_the_package(where):
+    """The cell is run as it stands in the notebooks, with a pip that only says how it was called."""
+    cell = tools.read_source(CHAPTERS[0]).cells[1]
+    assert cell.metadata.tags == ["colab"]
+    begin = "import subprocess, sys; subprocess.run = lambda command, check: print(*command[1:], check)\n"
+    begin += "sys.modules['google.colab'] = sys\n" if where == "in Colab" else ""
+    code = begin + cell.source
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    asked = f"-m pip install --quiet git+{launch.repository()} True\n"
+    assert done.stdout == (asked if where == "in Colab" else "")
+
+
 def test_a_kernel_is_offline(tmp_path):
     with pytest.raises(CellExecutionError, match="the tests are offline"):
         tools.execute(tools.read_source(small(tmp_path, f"# %%\n{KNOCK}\n")), tmp_path)
@@ -135,6 +233,12 @@ def good():
 
 def test_a_good_notebook_has_no_faults():
     assert tools.faults(good()) == []
+
+
+def test_a_class_of_the_package_may_be_longer():
+    book = good()
+    book.cells[2].source = "# -> sdlearn/unet.py" + "\nx" * 59
+    assert tools.faults(book) == []
 
 
 def error():
@@ -170,7 +274,27 @@ BROKEN = {
         lambda book, code: code.outputs.append(shown(text_plain="read C:\\Users\\ada")),
         "a path of this machine: C:",
     ),
-    "a long cell": (lambda book, code: code.update(source="x\n" * 41), "41 lines are too many"),
+    "a long cell": (lambda book, code: code.update(source="x\n" * 40 + "x"), "41 lines are too many"),
+    "a long marked cell": (
+        lambda book, code: code.update(source="# -> sdlearn/unet.py" + "\nx" * 60),
+        "61 lines are too many: at most 60",
+    ),
+    "a widget's view": (
+        lambda book, code: code.outputs.append(v4.new_output("display_data", data={tools.WIDGET: {}})),
+        "an output of application/vnd.jupyter.widget-view+json",
+    ),
+    "JavaScript": (
+        lambda book, code: code.outputs.append(shown(application_javascript="1")),
+        "an output of application/javascript",
+    ),
+    "too slow": (
+        lambda book, code: book.metadata.update(sdlearn={"seconds": 121, "megabytes": 4000}),
+        "121 seconds are too many: at most 120",
+    ),
+    "too much memory": (
+        lambda book, code: book.metadata.update(sdlearn={"seconds": 120, "megabytes": 4010}),
+        "4010 megabytes are too many: at most 4000",
+    ),
     "a shell command": (lambda book, code: code.update(source="x = 1\n!ls"), "shell or notebook commands"),
     "a magic": (lambda book, code: code.update(source="%matplotlib inline"), "shell or notebook commands"),
     "an invented number": (
@@ -186,7 +310,7 @@ BROKEN = {
         lambda book, code: book.cells[1].update(source="![cat](cat.png)"),
         "cell 1: a script, a frame, a picture",
     ),
-    "too large": (lambda book, code: code.update(source="#" + "x" * 1_000_000), "bytes are too many"),
+    "too large": (lambda book, code: code.update(source="#" + "x" * 1_500_000), "bytes are too many"),
 }
 
 

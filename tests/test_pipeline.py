@@ -387,3 +387,20 @@ def test_the_report_of_what_was_loaded(pipe, tmp_path):
     report = str(StableDiffusion.from_pretrained(folder).checkpoint)
     assert "Stable Diffusion 1, predicts epsilon, sampler of PNDMScheduler" in report
     assert f"{sum(p.numel() for p in pipe.vae.parameters()):,} parameters" in report
+
+
+@pytest.mark.parametrize("hidden", [0, 255])
+def test_what_is_transparent_in_a_mask_is_kept(tmp_path, hidden):
+    """Whatever colour is under the transparency, in a picture and in its file."""
+    pipe = small_pipeline()
+    plain = Image.new("L", (32, 32))
+    plain.paste(255, (16, 0, 32, 32))
+    clear = Image.new("RGBA", (32, 32), (hidden, hidden, hidden, 0))
+    clear.paste((255, 255, 255, 255), (16, 0, 32, 32))
+    clear.save(tmp_path / "mask.png")
+    picture = Image.new("RGB", (32, 32), "grey")
+    drawn = [
+        pipe.inpaint(picture, mask, "a cat", num_inference_steps=2).latents
+        for mask in (plain, clear, tmp_path / "mask.png")
+    ]
+    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])

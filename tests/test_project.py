@@ -40,7 +40,7 @@ LAYERS = [
     {"pipeline"},
     {"scenes"},
     {"viz", "training", "evaluate", "environment", "bench", "exercises"},
-    {"commands", "drawing_commands"},
+    {"commands", "drawing_commands", "wording"},
     {"cli"},
     {"__main__"},
 ]
@@ -59,6 +59,7 @@ CALLABLES_ONLY = {
     "schedule",
     "drawing",
 }  # these know callables, never a network
+WIDGETS = ("", "_parts", "_run", "_schedule", "_guidance", "_attention", "_walk")
 # Third-party packages, and the only places that may import them. Reference libraries are for tests alone.
 HOMES = {
     "diffusers": (),
@@ -66,7 +67,7 @@ HOMES = {
     "torchvision": (),
     "IPython": ("viz",),
     "matplotlib": ("viz",),
-    "ipywidgets": ("viz.widgets",),
+    "ipywidgets": tuple(f"viz.widgets{part}" for part in WIDGETS),
     "accelerate": ("training",),
     "huggingface_hub": ("checkpoint.hub",),
 }
@@ -191,6 +192,8 @@ def test_one_set_of_pins(repository):
     assert named == {name: pins[name] for name in named}
     assert "--constraint constraints.txt" in pip
     assert "--constraint constraints.txt" in (repository / "Makefile").read_text(encoding="utf-8")
+    binder = (repository / ".binder" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert {"--constraint ../constraints.txt", "--editable .[course]"} <= set(binder)
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     for requirement in [*project["dependencies"], *extras["course"], *extras["train"], *extras["dev"]]:

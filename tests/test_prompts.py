@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sdlearn.prompts import chunks_of, equally_long, parse_weights
+from sdlearn.prompts import chunks_of, equally_long, parse_weights, unread
 from tests.small_pipeline import small_pipeline
 
 
@@ -72,6 +72,17 @@ def test_weights_move_vectors_on_a_line_from_the_empty_prompt(pipe):
 def test_weights_that_are_not_read_are_said(pipe):
     with pytest.warns(UserWarning, match="'a \\(red:1.3\\) cat' looks like weights"):
         pipe.encode_prompt(["a (red:1.3) cat"])
+
+
+def test_signs_of_other_programs_are_ordinary_words_and_said_so(pipe):
+    with pytest.warns(UserWarning) as said:
+        pipe.encode_prompt(["a cat BREAK a castle <lora:ghibli:0.8> <lora:x:1>"], prompt_weights=True)
+    messages = [str(one.message) for one in said if "prompt cut" not in str(one.message)]
+    assert messages == [
+        "'BREAK' in a prompt is read as ordinary words: sdlearn knows no such sign.",
+        "'<lora:ghibli:0.8>' in a prompt is read as ordinary words: sdlearn knows no such sign.",
+    ]
+    assert unread("a break, BREAKFAST, 1 < 2 > 0, <cat>", False) == []
 
 
 def test_long_prompts_are_read_in_chunks(pipe):

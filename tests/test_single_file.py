@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from sdlearn import StableDiffusion
 from sdlearn.checkpoint import (
     CheckpointError,
     load_checkpoint,
+    open_checkpoint,
     open_single_file,
     open_vae,
     save_folder,
@@ -185,6 +187,55 @@ def test_an_autoencoder_alone_under_all_its_names(tmp_path, tokenizer):
     assert equal(pipe.vae, parts.vae.to(memory_format=torch.channels_last))
 
 
+def test_what_is_no_whole_model_is_named_with_its_use(tmp_path, tokenizer):
+    parts = small_parts("SD 1", tokenizer)
+    folder = save_folder(parts, tmp_path / "model")
+    whole = load_file(write_single_file(parts, tmp_path / "model.safetensors"))
+    alone = {name: t for name, t in whole.items() if name.startswith("first_stage_model.")}
+    vectors = torch.zeros(2, 768)
+    files = {
+        "prefixed.safetensors": alone,
+        "bare.safetensors": {name.removeprefix("first_stage_model."): t for name, t in alone.items()},
+        "lora.safetensors": {"lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight": vectors},
+        "new.safetensors": {"emb_params": vectors},
+        "word.safetensors": {"<cat-toy>": vectors},
+    }
+    for name, tensors in files.items():
+        save_file(tensors, tmp_path / name)
+    torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": vectors}}, tmp_path / "old.pt")
+    for place, message in {
+        "prefixed.safetensors": "is an autoencoder .VAE. alone: give it beside a whole model, as --vae FILE",
+        "bare.safetensors": "is an autoencoder .VAE. alone: give it beside a whole model, as --vae FILE",
+        "model/vae/diffusion_pytorch_model.safetensors": "is an autoencoder .VAE. alone",
+        "model/unet/diffusion_pytorch_model.safetensors": "one network of a checkpoint folder",
+        "model/text_encoder/model.safetensors": "one network of a checkpoint folder",
+        "model/vae": r"holds one network .AutoencoderKL.*: give it beside a whole model, as --vae FOLDER",
+        "model/unet": r"holds one network .UNet2DConditionModel.*: give the folder that holds it and model_index",
+        "model/text_encoder": r"holds one network .*CLIPTextModel.*: give the folder that holds it",
+        "lora.safetensors": "is of a LoRA, a small addition to a model that sdlearn does not read",
+        "new.safetensors": "is of a textual inversion, a few word vectors that sdlearn does not read",
+        "word.safetensors": "looks like a textual inversion, a few word vectors that sdlearn does not read",
+        "old.pt": "is a textual inversion, a few word vectors that sdlearn does not read",
+    }.items():
+        with pytest.raises(CheckpointError, match=message):
+            open_checkpoint(tmp_path / place)
+    with pytest.raises(CheckpointError, match="give the folder that holds it and its config.json"):
+        open_vae(folder / "vae" / "diffusion_pytorch_model.safetensors")
+
+
+def test_the_report_tells_size_and_safety_checker(tmp_path, tokenizer):
+    folder = save_folder(small_parts("SD 1", tokenizer), tmp_path / "model")
+    assert "pictures     128 x 128 pixels" in str(open_checkpoint(folder))
+    assert "safety       no checker" in str(open_checkpoint(folder))
+    (folder / "safety_checker").mkdir()
+    (folder / "safety_checker" / "config.json").write_text("{}")
+    assert "safety       a checker, used" in str(open_checkpoint(folder))
+    file = write_single_file(small_parts("SD 2", tokenizer), tmp_path / "model.safetensors")
+    assert "pictures     depends on what it predicts" in str(open_checkpoint(file))
+    v = open_checkpoint(file, prediction_type="v_prediction")
+    assert "pictures     192 x 192 pixels" in str(v)
+
+
 def test_the_vocabulary_is_found_in_a_package_and_in_the_hub_cache(tmp_path, monkeypatch):
     """Merges packed as in open_clip, and in a folder as the hub has them; none of the packages is imported."""
     from sdlearn.checkpoint.vocabulary import CLIP_MERGES, tokenizer_for
@@ -262,6 +313,66 @@ def test_hub_names_offline_give_one_clear_error(tmp_path, monkeypatch):
         StableDiffusion.from_pretrained("owner/name/more")
 
 
+def test_a_hub_that_cannot_be_reached_is_asked_once(tmp_path, monkeypatch):
+    """The library waits 24 seconds between its attempts, if it is let."""
+    from huggingface_hub import constants
+
+    waits = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(CheckpointError, match="cannot be had from the hub .*check name and connection"):
+        StableDiffusion.from_pretrained("owner/name")
+    assert waits == []
+
+
+def in_hub_cache(cache, name, monkeypatch):
+    """An empty snapshot in a cache of the hub, where the library's list of the model names a file more."""
+    from huggingface_hub import constants
+
+    home = cache / f"models--{name.replace('/', '--')}"
+    for folder in ("refs", "snapshots", "trees"):
+        (home / folder).mkdir(parents=True)
+    commit = "0123456789abcdef" * 2 + "01234567"
+    (home / "refs" / "main").write_text(commit)
+    files = {"model.ckpt": {"size": 9, "blob_id": "a" * 40}}
+    (home / "trees" / f"{commit}.json").write_text(json.dumps({"format_version": 1, "files": files}))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return home / "snapshots" / commit
+
+
+def test_the_cache_is_enough_without_the_files_that_are_not_read(tmp_path, tokenizer, monkeypatch):
+    snapshot = in_hub_cache(tmp_path / "hub", "own/model", monkeypatch)
+    save_folder(small_parts("SD 1", tokenizer), snapshot)
+    assert StableDiffusion.from_pretrained("own/model").name == "own/model"
+
+
+@pytest.mark.parametrize("whole_model", [False, True])
+def test_an_autoencoder_by_its_name_on_the_hub(tmp_path, tokenizer, monkeypatch, whole_model):
+    parts = small_parts("SD 1", tokenizer)
+    model = save_folder(parts, tmp_path / "model", torch.float32)
+    other = replace(parts, vae=randomise(AutoencoderKL(parts.vae.config), 99))
+    folder = save_folder(other, tmp_path / "other", torch.float32) / "vae"
+    snapshot = in_hub_cache(tmp_path / "hub", "own/vae", monkeypatch)
+    shutil.copytree(folder, snapshot / "vae" if whole_model else snapshot)
+    pipe = StableDiffusion.from_pretrained(model, vae="own/vae")
+    assert equal(pipe.vae, other.vae.to(memory_format=torch.channels_last))
+    for name in ("own/other", "no/such/folder"):
+        with pytest.raises(CheckpointError, match=f"{name}.*give a folder"):
+            StableDiffusion.from_pretrained(model, vae=name)
+
+
+def test_of_an_autoencoder_on_the_hub_only_what_is_read_is_downloaded():
+    from sdlearn.checkpoint.hub import needed_for_vae
+
+    own = ["config.json", "diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors", "x.ckpt"]
+    assert needed_for_vae(own) == ["config.json", "diffusion_pytorch_model.safetensors"]
+    model = ["model_index.json", "vae/config.json", "vae/diffusion_pytorch_model.bin", "unet/config.json"]
+    assert needed_for_vae(model) == ["vae/config.json", "vae/diffusion_pytorch_model.bin"]
+
+
 def test_of_a_model_on_the_hub_only_what_is_read_is_downloaded():
     from sdlearn.checkpoint.hub import is_hub_id, needed_files
 
@@ -317,8 +428,6 @@ def test_a_folder_can_be_told_what_it_predicts(tmp_path, tokenizer):
 
 def test_an_unfinished_download_is_not_taken_for_a_model(tmp_path, tokenizer, monkeypatch):
     """The cache's folder counts only if all of it is there; a whole one gives the model its name on the hub."""
-    import shutil
-
     import huggingface_hub
     from huggingface_hub import constants
 

@@ -123,7 +123,7 @@ def test_more_words_than_colours_never_put_one_beside_itself():
 
 
 def test_attention_maps_stand_on_one_scale():
-    plot = viz.attention_maps(WORDS, MAPS)
+    plot = viz.attention_by_word(WORDS, MAPS)
     shown = images_of(plot)
     assert all(np.array_equal(image.get_array(), one) for image, one in zip(shown, MAPS, strict=True))
     assert {image.get_clim() for image in shown} == {(0, float(MAPS.max()))}
@@ -133,7 +133,7 @@ def test_attention_maps_stand_on_one_scale():
 
 def test_attention_maps_lie_over_the_picture():
     picture = Image.new("RGB", (48, 24), "red")
-    plot = viz.attention_maps(WORDS, MAPS, picture)
+    plot = viz.attention_by_word(WORDS, MAPS, picture)
     first, *rest = images_of(plot)
     assert np.array_equal(first.get_array(), np.asarray(picture))
     for k, one in enumerate(MAPS):
@@ -147,7 +147,7 @@ def test_attention_maps_lie_over_the_picture():
 def test_attention_maps_tell_where():
     maps = torch.zeros(2, 3, 6)
     maps[0, 0, 5], maps[1, 1, 2] = 0.9, 0.18
-    alt = viz.attention_maps(["sun", "cat"], maps).alt
+    alt = viz.attention_by_word(["sun", "cat"], maps).alt
     assert (
         "from 0 to 0.90. Mean share of each: sun: 5.0%, most in the upper right; cat: 1.0%, most in the middle."
         in alt
@@ -165,7 +165,7 @@ def test_attention_maps_tell_where():
 )
 def test_attention_maps_refuse(maps, message):
     with pytest.raises(ValueError, match=message):
-        viz.attention_maps(WORDS, maps)
+        viz.attention_by_word(WORDS, maps)
 
 
 def test_nothing_is_changed_and_the_same_figure_has_the_same_bytes():
@@ -173,7 +173,7 @@ def test_nothing_is_changed_and_the_same_figure_has_the_same_bytes():
     figures = [
         lambda: viz.similarity_matrix(MAPS[0], list("abc"), list("uvwxyz")),
         lambda: viz.token_table(work),
-        lambda: viz.attention_maps(WORDS, MAPS, Image.new("RGB", (48, 24))),
+        lambda: viz.attention_by_word(WORDS, MAPS, Image.new("RGB", (48, 24))),
     ]
     for figure in figures:
         assert figure().png() == figure().png()

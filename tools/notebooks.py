@@ -1,11 +1,13 @@
 """Builds the course's notebooks from their text: what `make notebooks` runs.
 
-    python tools/notebooks.py           all of them
-    python tools/notebooks.py 00 03     those whose names begin so
+    python tools/notebooks.py                   all of them
+    python tools/notebooks.py 00 03             those whose names begin so, with their solutions
+    python tools/notebooks.py solutions/03      the solutions alone
 
 A notebook is written as notebooks/source/NAME.py, a Python file whose cells begin with "# %%" (jupytext's
-percent format). It becomes notebooks/NAME.ipynb, executed, with its outputs. In its text the names in
-braces of MEASURED are replaced by figures of the build. Edit the source, never the notebook.
+percent format). It becomes notebooks/NAME.ipynb, executed, with its outputs; likewise in the folders solutions
+of both. In its text the names in braces of MEASURED are replaced by figures of the build, and a chapter gets
+links that open it elsewhere (launch.py). Edit the source, never the notebook.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from course import ROOT
+from faults import faults
+from launch import with_launch
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "source"
 MODEL = ROOT / "data" / "models" / "scenes"
@@ -33,25 +37,26 @@ MODEL = ROOT / "data" / "models" / "scenes"
 MEASURED = ("reading", "seconds", "cores", "megabytes")  # written in braces in a source's text
 WORDS_A_MINUTE = 130  # of a text that one thinks about
 SECONDS_A_CELL = 600
-LONGEST_CELL = 40  # lines
-LARGEST_FILE = 1_000_000  # bytes
-PLAIN = {"text/plain", "text/markdown", "image/png"}  # what an output may be made of
-PATHS = re.compile(r"(?<![\w.])/(?:home|root|Users|tmp|work|mnt|opt|usr|var|private)/|\b[A-Z]:\\\w")
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def sources() -> list[Path]:
-    """The texts of all notebooks, in the course's order."""
-    return sorted(SOURCES.glob("[0-9]*.py"))
+    """The texts of all notebooks: the chapters in order, then their solutions."""
+    return [*sorted(SOURCES.glob("[0-9]*.py")), *sorted((SOURCES / "solutions").glob("[0-9]*.py"))]
+
+
+def name_of(source: Path) -> str:
+    """The name of a notebook, such as "03_samplers" or "solutions/03_samplers"."""
+    return source.relative_to(SOURCES).with_suffix("").as_posix()
 
 
 def notebook_path(source: Path) -> Path:
     """Where the notebook of a source belongs."""
-    return NOTEBOOKS / f"{source.stem}.ipynb"
+    return NOTEBOOKS / f"{name_of(source)}.ipynb"
 
 
 def read_source(source: Path) -> NotebookNode:
-    """A source as a notebook without outputs: the same bytes at every call."""
+    """A source as a notebook without outputs, with a chapter's links: the same bytes at every call."""
     notebook = jupytext.read(source, fmt="py:percent")
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
@@ -61,12 +66,13 @@ def read_source(source: Path) -> NotebookNode:
         language_info={"name": "python"},
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    return notebook
+    return with_launch(notebook, source.stem) if source.parent == SOURCES else notebook
 
 
 def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
     """A copy with outputs, run from top to bottom in ``folder`` by this Python, with this clone's package.
 
+    A widget shows nothing without a kernel, so its output is left out: a plot beside it shows the same.
     Raises CellExecutionError at the first cell that fails.
     """
     notebook = nbformat.from_dict(notebook)  # a deep copy
@@ -82,6 +88,9 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     client.execute(env=os.environ | {"PYTHONPATH": path})
     notebook.metadata.language_info = NotebookNode(name="python")  # not which Python this was
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     return notebook
 
 
@@ -116,9 +125,11 @@ def peak_megabytes() -> int:
     return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6)
 
 
-def build(source: Path, folder: Path = NOTEBOOKS) -> NotebookNode:
+def build(source: Path) -> NotebookNode:
     """Read, execute, measure. In a fresh process, so that the memory is this notebook's own."""
     begin = time.perf_counter()
+    folder = notebook_path(source).parent
+    folder.mkdir(exist_ok=True)
     notebook = execute(read_source(source), folder)
     figures = {
         "seconds": round(time.perf_counter() - begin),
@@ -127,14 +138,9 @@ def build(source: Path, folder: Path = NOTEBOOKS) -> NotebookNode:
         "reading": 5 * round(len(prose(notebook).split()) / WORDS_A_MINUTE / 5),
     }
     notebook = fill(notebook, figures)
-    notebook.metadata.sdlearn = NotebookNode(weights=fingerprint())
+    measured = {name: figures[name] for name in ("seconds", "megabytes")}
+    notebook.metadata.sdlearn = NotebookNode(weights=fingerprint(), **measured)
     return notebook
-
-
-def output_text(notebook: NotebookNode) -> str:
-    """Everything that the code printed."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return "\n".join(out.get("text", "") or out.get("data", {}).get("text/plain", "") for out in outputs)
 
 
 def agrees(text: str, source: str) -> bool:
@@ -156,64 +162,10 @@ def differences(notebook: NotebookNode, source: NotebookNode) -> list[str]:
     return found
 
 
-def faults(notebook: NotebookNode) -> list[str]:
-    """What is wrong with an executed notebook, one line each; an empty list if it can be published."""
-    found = ["widget state is saved"] if "widgets" in notebook.metadata else []
-    size = len(nbformat.writes(notebook).encode())
-    if size >= LARGEST_FILE:
-        found.append(f"{size} bytes are too many: at most {LARGEST_FILE}")
-    executed = 0
-    for number, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code":
-            executed += 1
-            found += [f"cell {number}: {fault}" for fault in code_faults(cell, executed)]
-        elif re.search(r"<script|<iframe|!\[[^]]*\]\(|\]\(/", cell.source):
-            found.append(f"cell {number}: a script, a frame, a picture from elsewhere or an absolute link")
-    known = set(NUMBER.findall(output_text(notebook)))
-    known |= {
-        number
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for number in NUMBER.findall(cell.source)
-    }
-    found += [
-        f"{number} stands in the text, but no cell says so"
-        for number in sorted(numbers_in_prose(notebook) - known)
-    ]
-    return found
-
-
-def code_faults(cell: NotebookNode, executed: int) -> list[str]:
-    """What is wrong with one code cell, the ``executed``-th of its notebook."""
-    found = []
-    if cell.execution_count != executed:
-        found.append(f"was executed as number {cell.execution_count}, not {executed}: run all, in order")
-    if len(cell.source.splitlines()) > LONGEST_CELL:
-        found.append(f"{len(cell.source.splitlines())} lines are too many: at most {LONGEST_CELL}")
-    if re.search(r"^\s*[!%]", cell.source, flags=re.MULTILINE):
-        found.append("shell or notebook commands, which do not work everywhere")
-    for output in cell.outputs:
-        if output.output_type == "error" or output.get("name") == "stderr":
-            found.append(f"{output.get('ename', 'a warning')}: {output.get('evalue') or output.get('text')}")
-            continue
-        data = output.get("data", {})
-        if others := sorted(data.keys() - PLAIN):
-            found.append(f"an output of {', '.join(others)}; allowed are {', '.join(sorted(PLAIN))}")
-        if "image/png" in data and not output.metadata.get("image/png", {}).get("alt"):
-            found.append("a picture without a description")
-        text = "".join([output.get("text", ""), data.get("text/plain", ""), data.get("text/markdown", "")])
-        if PATHS.search(text):
-            found.append(f"a path of this machine: {PATHS.search(text).group()}")
-    return found
-
-
-def numbers_in_prose(notebook: NotebookNode) -> set[str]:
-    """The numbers that the text states, apart from card, code, formulas, headings, lists' own, sources."""
-    cells = [cell.source for cell in notebook.cells[1:] if cell.cell_type == "markdown"]
-    text = "\n\n".join(cell for cell in cells if not cell.startswith("## Sources"))
-    for skipped in (r"```.*?```", r"`[^`]*`", r"\$\$.*?\$\$", r"\([^()]*\b(?:19|20)\d\d\)"):
-        text = re.sub(skipped, "", text, flags=re.DOTALL)
-    return set(NUMBER.findall(re.sub(r"^(?:#+ .*|\d+\.)", "", text, flags=re.MULTILINE)))
+def chosen(names: list[str]) -> list[Path]:
+    """The sources whose names, or names with their folder, begin so; all where nothing is named."""
+    starts = tuple(names) or ("",)
+    return [one for one in sources() if one.name.startswith(starts) or name_of(one).startswith(starts)]
 
 
 def main() -> int:
@@ -221,18 +173,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="beginnings of names, such as 00; all if there are none")
     names = parser.parse_args().names
-    chosen = [one for one in sources() if not names or one.name.startswith(tuple(names))]
-    if not chosen:
+    wanted = chosen(names)
+    if not wanted:
         parser.error(f"no source in {SOURCES} begins with {', '.join(names)}.")
     wrong = 0
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=fresh, max_tasks_per_child=1) as processes:
-        for source, notebook in zip(chosen, processes.map(build, chosen), strict=True):
+        for source, notebook in zip(wanted, processes.map(build, wanted), strict=True):
             path = notebook_path(source)
             nbformat.write(notebook, path)
             found = faults(notebook)
             wrong += bool(found)
-            print(f"{path.name}: {path.stat().st_size // 1000} kB", *found, sep="\n  ")
+            facts = notebook.metadata.sdlearn
+            size = f"{path.stat().st_size // 1000} kB, {facts.seconds} s, {facts.megabytes} MB of memory"
+            print(f"{name_of(source)}: {size}", *found, sep="\n  ")
     return 1 if wrong else 0
 
 

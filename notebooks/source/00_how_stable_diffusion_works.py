@@ -268,6 +268,28 @@ viz.strip(
 )
 
 # %% [markdown]
+# Now take the run into your own hands: move the slider, or press play. The upper row shows the latents and the belief,
+# the lower row the noise that the network sees: with your sentence, without it, and the difference of the two.
+# (Where no kernel is running, only a line of text is left of it. The two strips above show the same run.)
+#
+# **Look for this:** At which step do you first know that it is a cat? At which step do the latents themselves, on
+# the left, show it too? And where on the sheet does the sentence make a difference?
+
+# %%
+from sdlearn.viz import widgets
+
+widgets.run_explorer(first, pipe=pipe)
+
+# %%
+answer = first.steps[0].pred
+share = 100 * (answer.eps_cond - answer.eps_uncond).std() / answer.eps_cond.std()
+print(f"in the first step the difference is {share:.0f} % as strong as the noise")
+
+# %% [markdown]
+# The two noises look the same. The sentence changes only a little of the answer, and mostly in the middle, where the
+# cat and the castle are going to be. Section 9 makes more of this little.
+
+# %% [markdown]
 # ## 5 · The sculptor
 #
 # An old saying has it that the statue is already in the block of marble. The sculptor only removes what

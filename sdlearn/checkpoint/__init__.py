@@ -3,7 +3,7 @@
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.folder import load_folder, open_folder
 from sdlearn.checkpoint.hub import is_hub_id
-from sdlearn.checkpoint.opening import load_checkpoint, open_checkpoint
+from sdlearn.checkpoint.opening import load_checkpoint, locate, open_checkpoint
 from sdlearn.checkpoint.parts import Checkpoint, Parts
 from sdlearn.checkpoint.pixel_model import load_pixel_model, save_pixel_model
 from sdlearn.checkpoint.saving import save_folder
@@ -17,6 +17,7 @@ __all__ = [
     "load_checkpoint",
     "load_folder",
     "load_pixel_model",
+    "locate",
     "open_checkpoint",
     "open_folder",
     "open_single_file",

@@ -178,6 +178,10 @@ def _map_pickle(path: Path) -> dict[str, Tensor]:
     for _ in range(3):  # trainings put the weights beside other things, under this name
         if isinstance(content, dict) and "state_dict" in content:
             content = content["state_dict"]
+    if isinstance(content, dict) and "string_to_param" in content:
+        raise CheckpointError(
+            f"{path} is a textual inversion, a few word vectors that sdlearn does not read: take a whole model."
+        )
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds no table of tensors: take another copy.")
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}

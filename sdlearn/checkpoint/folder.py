@@ -113,6 +113,7 @@ FIXED = {
     "text_encoder": {},
     "scheduler": {
         "trained_betas": None,
+        "clip_sample": False,
         "rescale_betas_zero_snr": False,
         "thresholding": False,
         "use_beta_sigmas": False,
@@ -158,16 +159,11 @@ def _read_config(folder: Path, part: str, config: type, file: str = "config.json
         ) from error
 
 
-def _not_endless(config: ScheduleConfig) -> ScheduleConfig:
-    """Raise ValueError for a table that would fill the memory."""
+def _check_schedule(config: ScheduleConfig) -> None:
+    """Raise ValueError for a table that would fill the memory, or unless its noise levels are finite and grow."""
     if not 1 <= config.num_train_timesteps <= MOST_TIMESTEPS:
         raise ValueError(f"num_train_timesteps is {config.num_train_timesteps}")
-    return config
-
-
-def _check_schedule(schedule: Schedule) -> None:
-    """Raise ValueError unless every noise level is a finite number that grows with the timestep."""
-    sigmas = schedule.sigmas
+    sigmas = Schedule(config).sigmas
     if not bool((sigmas > 0).all() and torch.isfinite(sigmas).all() and (sigmas.diff() > 0).all()):
         raise ValueError("its noise levels do not grow from timestep to timestep")
 
@@ -250,6 +246,8 @@ def _check_folder(folder: Path) -> None:
             raise CheckpointError(
                 f"{folder} holds a training, its model is in {folder / 'model'}: give that."
             )
+        if (folder / "config.json").is_file():
+            _refuse_part(folder)
         untrained = [part for part in NETWORKS if not (folder / part).is_dir()]
         if len(untrained) < len(NETWORKS):
             raise CheckpointError(
@@ -262,6 +260,15 @@ def _check_folder(folder: Path) -> None:
         raise CheckpointError(f"{folder / 'model_index.json'} is of a {pipeline}: take one of {known}.")
 
 
+def _refuse_part(folder: Path) -> None:
+    """CheckpointError for a folder of one network: what it is, and how it is used."""
+    data, use = read_json(folder / "config.json"), "give the folder that holds it and model_index.json"
+    kind = str(data.get("_class_name") or data.get("architectures") or "without a name")
+    if kind == "AutoencoderKL":
+        use = "give it beside a whole model, as --vae FOLDER (vae=FOLDER)"
+    raise CheckpointError(f"{folder} holds one network ({kind[:80]}), not a whole model: {use}.")
+
+
 def open_folder(folder: str | Path, variant: str | None = None) -> Checkpoint:
     """A checkpoint folder, read but for its numbers. Raises CheckpointError naming file, cause and remedy."""
     folder = Path(folder)
@@ -270,7 +277,7 @@ def open_folder(folder: str | Path, variant: str | None = None) -> Checkpoint:
     configs = {part: _read_config(folder / part, part, files.config) for part, files in NETWORKS.items()}
     schedule_config = _read_config(folder / "scheduler", "scheduler", ScheduleConfig, "scheduler_config.json")
     try:
-        _check_schedule(Schedule(_not_endless(schedule_config)))
+        _check_schedule(schedule_config)
         if schedule_config.prediction_type not in ("epsilon", "v_prediction"):
             raise ValueError(f"prediction_type is {schedule_config.prediction_type!r}")
     except (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as error:

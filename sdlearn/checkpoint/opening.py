@@ -17,8 +17,11 @@ from sdlearn.checkpoint.vocabulary import tokenizer_for
 from sdlearn.paths import shipped_model
 
 
-def locate(model: str | Path, variant: str | None = None) -> Path:
-    """The folder or file that ``model`` names. Raises CheckpointError when there is none."""
+def locate(model: str | Path, variant: str | None = None, vae: bool = False) -> Path:
+    """The folder or file that ``model`` names. Raises CheckpointError when there is none.
+
+    With ``vae`` it need hold no more than an autoencoder.
+    """
     if not isinstance(model, str | Path) or not str(model).strip():
         raise CheckpointError(f"a model must be a path or a name, not {model!r}: such as 'scenes'.")
     place = Path(model)
@@ -33,7 +36,7 @@ def locate(model: str | Path, variant: str | None = None) -> Path:
         except FileNotFoundError as error:
             raise CheckpointError(str(error)) from None
     if isinstance(model, str) and is_hub_id(model) and place.suffix not in (".safetensors", *PICKLED):
-        return download(model, variant)
+        return download(model, variant, vae)
     raise CheckpointError(f"{model} does not exist: give a folder, a file, 'scenes', or a name on the hub.")
 
 

@@ -86,6 +86,20 @@ class Checkpoint:
             " inpainting" if inpainting else ""
         )
 
+    @property
+    def safety_checker(self) -> Path | None:
+        """The folder of its safety checker, if it has one."""
+        folder = self.source / "safety_checker"
+        return folder if (folder / "config.json").is_file() else None
+
+    @property
+    def size(self) -> str:
+        """The side, in pixels, of the pictures that it has learnt; a file of SD 2 tells it by what it predicts."""
+        if self.schedule_config.prediction_type == UNTOLD:
+            return "depends on what it predicts"
+        side = self.parts["unet"].config.sample_size * self.parts["vae"].config.factor
+        return f"{side} x {side} pixels"
+
     def load(self, tokenizer: Tokenizer, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Parts:
         """All networks with their numbers, read one tensor at a time. Raises CheckpointError."""
         self.check_prediction()
@@ -101,7 +115,7 @@ class Checkpoint:
             )
 
     def __str__(self) -> str:
-        """The report: family, components, tensors used, tensors ignored and why."""
+        """The report: family, components, size of its pictures, tensors used, tensors ignored and why."""
         kind = self.schedule_config.prediction_type
         lines = [
             f"{self.source}: {self.family}, predicts {kind}, sampler of {self.schedule_config.scheduler}"
@@ -109,6 +123,8 @@ class Checkpoint:
         lines += [f"  {name:13}{part}" for name, part in self.parts.items()]
         words = f"{len(self.tokenizer)} tokens" if self.tokenizer else "not in the file: taken from elsewhere"
         lines.append(f"  {'vocabulary':13}{words}")
+        lines.append(f"  {'pictures':13}{self.size}")
+        lines.append(f"  {'safety':13}{'a checker, used' if self.safety_checker else 'no checker'}")
         reasons = total(self.ignored, *(part.ignored for part in self.parts.values()))
         lines += [f"  {'ignored':13}{count:5} tensors: {reason}" for reason, count in reasons.items()]
         return "\n".join(lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,12 +45,14 @@ UNUSED = {
 # Names by which another kind of model is known.
 OTHER_KINDS = {
     r"conditioner\.|.*label_emb\.": "Stable Diffusion XL",
-    r"lora_|.*\.lora_|.*lora_(up|down|A|B)\.": "a LoRA, a small addition to a model",
+    r"lora_|.*\.lora_|.*lora_(up|down|A|B)\.": "a LoRA, a small addition to a model that sdlearn does not read",
     r"control_model\.|.*zero_convs\.": "a ControlNet",
     r".*joint_blocks\.|.*double_blocks\.": "a newer kind (Stable Diffusion 3, Flux)",
-    r"emb_params|string_to_param|clip_[gl]$": "a textual inversion, a few word vectors",
-    r"(down_blocks|up_blocks|mid_block)\.": "one network of a checkpoint folder",
+    r"emb_params|string_to_param|clip_[gl]$": "a textual inversion, a few word vectors that sdlearn does not read",
+    r"(down_blocks|up_blocks|mid_block)\.|(text_model\.)?encoder\.layers\.": "one network of a checkpoint folder",
 }
+VAE_ALONE = rf"({re.escape(names.VAE_PREFIX)})?(encoder|decoder)\.(conv_in|mid)"
+WORD_WIDTHS = ((768,), (1024,))  # of the word vectors of SD 1 and 2
 PARTS = {"U-Net": names.UNET_PREFIX, "autoencoder": names.VAE_PREFIX, "text encoder": "cond_stage_model."}
 
 
@@ -127,7 +129,7 @@ def open_single_file(path: str | Path, prediction_type: str | None = None) -> Ch
     return Checkpoint(path, parts, ScheduleConfig(prediction_type=prediction_type), None, left)
 
 
-def _check_kind(found: Collection[str], path: Path) -> None:
+def _check_kind(found: Mapping[str, Tensor], path: Path) -> None:
     """Raise CheckpointError, saying what the file is if its names tell, unless it holds all three networks."""
     lacking = [part for part, prefix in PARTS.items() if not any(name.startswith(prefix) for name in found)]
     for pattern, kind in OTHER_KINDS.items():
@@ -135,6 +137,15 @@ def _check_kind(found: Collection[str], path: Path) -> None:
             raise CheckpointError(
                 f"{path} is of {kind}, not a whole Stable Diffusion 1 or 2: take a file of one of these."
             )
+    if len(lacking) > 1 and any(re.match(VAE_ALONE, name) for name in found):
+        raise CheckpointError(
+            f"{path} is an autoencoder (VAE) alone: give it beside a whole model, as --vae FILE (vae=FILE)."
+        )
+    if len(found) == 1 and next(iter(found.values())).shape[-1:] in WORD_WIDTHS:
+        raise CheckpointError(
+            f"{path} looks like a textual inversion, a few word vectors that sdlearn does not read: take a whole "
+            "Stable Diffusion 1 or 2."
+        )
     if lacking:
         first = ", ".join(sorted(found)[:2]) or "nothing"
         raise CheckpointError(
@@ -181,8 +192,10 @@ def _ignored(left: Iterable[str], last_layer: str, path: Path) -> dict[str, int]
 
 
 def open_vae(path: str | Path) -> Part:
-    """An autoencoder alone, to swap in: a folder with a config.json, or a file under any of the usual names."""
+    """An autoencoder, to swap in: its folder, that of a model, or a file under any of the usual names."""
     path = Path(path)
+    if (path / "vae" / "config.json").is_file():
+        path = path / "vae"
     part = open_part(path, "vae") if path.is_dir() else _vae_of(open_weights([path]), path)
     part.check()
     return part

@@ -208,7 +208,7 @@ def _tokens_alt(work: TokenizerWork) -> str:
     )
 
 
-def attention_maps(words: Sequence[str], maps: Tensor, picture: Image.Image | None = None) -> Plot:
+def attention_by_word(words: Sequence[str], maps: Tensor, picture: Image.Image | None = None) -> Plot:
     """Where each word is used: maps (words, h, w) of shares of attention, 0 to 1, all on one scale from 0 on.
 
     A picture stands first, and lies pale below each map. ``words`` may have the start and end token among them: start

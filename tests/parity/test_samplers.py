@@ -278,3 +278,13 @@ def test_guidance_rescale_is_that_of_diffusers():
     theirs = rescale_noise_cfg(mixed, cond, 0.7)
     assert torch.allclose(rescaled(mixed, cond, 0.7), theirs, rtol=1e-6)
     assert not torch.allclose(mixed, theirs, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler"])
+def test_settings_that_a_file_leaves_out_are_those_of_diffusers(name):
+    config = ScheduleConfig.from_json({"_class_name": name, "beta_end": None})
+    theirs = getattr(diffusers, name)()
+    torch.testing.assert_close(
+        Schedule(config).alpha_bar, theirs.alphas_cumprod.double(), rtol=1e-5, atol=1e-12
+    )
+    assert config.steps_offset == theirs.config.steps_offset
