@@ -1,58 +1,18 @@
-"""Pictures in strips, heat maps and curves, as figures that carry a description of what they show.
-
-Signed numbers are orange below and purple above zero, lines differ in colour, mark and dashes: all of it can
-be told apart with any kind of colour vision, and in print.
-"""
+"""Pictures in strips, heat maps and curves, as figures that carry a description of what they show."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-DPI = 100
-WIDTH = 1000  # pixels, about what a notebook shows in full
-GAP = 6  # pixels between pictures
-BAND = 20  # pixels for a line of text
-COLOURS = 256  # of a saved figure, chosen for it: the difference is hardly seen, the file about half as large
-SIGNED = "PuOr"  # white at zero
-LINES = (  # colours of Okabe and Ito, 2008
-    {"color": "#0072B2", "marker": "o", "linestyle": "-"},
-    {"color": "#D55E00", "marker": "s", "linestyle": "--"},
-    {"color": "#009E73", "marker": "^", "linestyle": ":"},
-)
-INK = "#333333"
-
-
-class Plot(Figure):
-    """A figure with a description, ``alt``, that notebooks save beside the picture."""
-
-    def __init__(self, width: float, height: float, alt: str):
-        """``width`` and ``height`` in pixels."""
-        super().__init__(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
-        if not alt.strip():
-            raise ValueError("alt is empty; describe the figure for a reader who cannot see it.")
-        self.alt = " ".join(alt.split())
-
-    def png(self) -> bytes:
-        """The picture, the same bytes for the same figure."""
-        raw, small = io.BytesIO(), io.BytesIO()
-        self.savefig(raw, format="png", dpi=DPI)
-        image = Image.open(raw).convert("RGB").quantize(COLOURS, kmeans=1, dither=Image.Dither.NONE)
-        image.save(small, format="png", optimize=True)
-        return small.getvalue()
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
-        """What Jupyter shows and saves."""
-        png = base64.b64encode(self.png()).decode()
-        return {"image/png": png, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+from sdlearn.viz.figure import BAND, GAP, INK, LARGE, LINES, SIGNED, SMALL, WIDTH, Plot, squares
+from sdlearn.viz.figure import picture as _picture
+from sdlearn.viz.figure import quiet as _quiet
+from sdlearn.viz.figure import text as _text
 
 
 def strip(
@@ -87,20 +47,6 @@ def strip(
     return plot
 
 
-def _text(plot: Plot, x: float, y: float, text: str, **style: str) -> None:
-    """Text whose middle is y pixels below the upper edge."""
-    width, height = plot.get_size_inches() * DPI
-    plot.text(x / width, 1 - y / height, text, va="center", fontsize=9, color=INK, **style)
-
-
-def _picture(plot: Plot, picture: Image.Image, left: float, top: float, zoom: float) -> None:
-    width, height = plot.get_size_inches() * DPI
-    w, h = picture.width * zoom, picture.height * zoom
-    axes = plot.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
-    axes.imshow(np.asarray(picture), aspect="auto", interpolation="nearest" if zoom == 1 else "bicubic")
-    axes.axis("off")
-
-
 def false_colours(latents: Tensor, size: int = 128, reach: float = 2.5) -> list[Image.Image]:
     """Latents (n, channels >= 3, h, w) as n pictures: channels 1 to 3 as red, green, blue, -reach ... reach.
 
@@ -108,9 +54,7 @@ def false_colours(latents: Tensor, size: int = 128, reach: float = 2.5) -> list[
     """
     levels = (latents[:, :3].detach().float().cpu() / reach).clamp(-1, 1) / 2 + 0.5  # (n, 3, h, w), 0 ... 1
     pixels = (levels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()  # (n, h, w, 3)
-    factor = size / min(latents.shape[-2:])
-    shape = (round(latents.shape[-1] * factor), round(latents.shape[-2] * factor))
-    return [Image.fromarray(one.numpy()).resize(shape, Image.Resampling.NEAREST) for one in pixels]
+    return squares([Image.fromarray(one.numpy()) for one in pixels], size)
 
 
 def heat_maps(rows: Mapping[str, Tensor], *, alt: str, size: int = 150) -> Plot:
@@ -135,7 +79,7 @@ def heat_maps(rows: Mapping[str, Tensor], *, alt: str, size: int = 150) -> Plot:
             if i == 0:
                 _text(plot, box[0] + box[2] / 2, BAND / 2, f"channel {k + 1}", ha="center")
     middle = plot.add_axes(((width - bar + 14) / width, 0.2, 12 / width, 0.6))
-    plot.colorbar(shown, cax=middle).ax.tick_params(labelsize=8, colors=INK)
+    plot.colorbar(shown, cax=middle).ax.tick_params(labelsize=SMALL, colors=INK)
     return plot
 
 
@@ -152,12 +96,12 @@ def vectors(values: Tensor, names: Sequence[str], *, alt: str, title: str = "") 
     plot = Plot(WIDTH * 0.9, height, alt)
     axes = plot.add_axes((0.12, 40 / height, 0.78, 1 - 70 / height))
     shown = axes.imshow(array, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
-    axes.set_yticks(range(len(names)), names, family="monospace")
+    axes.set_yticks(range(len(names)), names, family="monospace", parse_math=False)
     axes.set_xlabel("place in the vector")
-    axes.set_title(title, fontsize=10, color=INK, loc="left")
+    axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
     _quiet(axes)
     middle = plot.add_axes((0.92, 40 / height, 0.012, 1 - 70 / height))
-    plot.colorbar(shown, cax=middle, extend="both").ax.tick_params(labelsize=8, colors=INK)
+    plot.colorbar(shown, cax=middle, extend="both").ax.tick_params(labelsize=SMALL, colors=INK)
     return plot
 
 
@@ -185,20 +129,9 @@ def curves(
             axes.set_xticks(places, [str(value) for value in x])
         axes.set_ylim(bottom=min(0, *(min(y) for y in lines.values())))
         axes.set_xlabel(x_label)
-        axes.set_title(title, fontsize=10, color=INK, loc="left")
+        axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
         if len(lines) > 1:
-            axes.legend(fontsize=8, frameon=False)
+            axes.legend(fontsize=SMALL, frameon=False)
         _quiet(axes, grid=True)
     plot.tight_layout(pad=1.2)
     return plot
-
-
-def _quiet(axes: Axes, grid: bool = False) -> None:
-    """Small grey letters and no frame: the data are what one sees."""
-    axes.tick_params(labelsize=8, colors=INK, length=2)
-    axes.xaxis.label.set(fontsize=9, color=INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    if grid:
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
