@@ -5,17 +5,13 @@ from sdlearn.viz.latent_colours import fit_latent_to_rgb, latent_to_rgb
 from sdlearn.viz.loss_plots import loss_curves
 from sdlearn.viz.plots import Plot, curves, false_colours, heat_maps, strip, vectors
 from sdlearn.viz.run_plots import compare_runs, film_strip
+from sdlearn.viz.sampler_plots import error_against_steps, noise_levels, paths, slope, stairs
 from sdlearn.viz.schedule_plots import Measured, against_theory, clouds, densities, noise_schedules
 from sdlearn.viz.text_plots import attention_by_word, similarity_matrix, token_table
 
 __all__ = ["Plot", "curves", "false_colours", "heat_maps", "strip", "vectors"]
 __all__ += ["Measured", "against_theory", "clouds", "densities", "noise_schedules"]
-__all__ += [
-    "compare_runs",
-    "film_strip",
-    "fit_latent_to_rgb",
-    "guidance_split",
-    "latent_to_rgb",
-    "loss_curves",
-]
+__all__ += ["error_against_steps", "noise_levels", "paths", "slope", "stairs"]
+__all__ += ["compare_runs", "film_strip", "guidance_split", "loss_curves"]
+__all__ += ["fit_latent_to_rgb", "latent_to_rgb"]
 __all__ += ["attention_by_word", "similarity_matrix", "token_table"]

@@ -1,0 +1,133 @@
+"""The exercises of chapter 03: blanks, solutions, and answers that people give, written anew."""
+
+import math
+from pathlib import Path
+
+import jupytext
+import pytest
+import torch
+
+from sdlearn.exercises import check
+from sdlearn.exercises.chapter_03 import EXERCISES, ask_midpoint, ask_v_step
+
+SOLUTIONS = Path(__file__).resolve().parents[2] / "notebooks" / "source" / "solutions" / "03_samplers.py"
+
+
+def solution(name: str):
+    """What the solution's cell hands to ``check``."""
+    cells = jupytext.read(SOLUTIONS, fmt="py:percent").cells
+    (cell,) = [cell for cell in cells if cell.source.startswith(f"# solution {name}\n")]
+    given = []
+    exec(cell.source, {"math": math, "check": lambda _, answer: given.append(answer)})
+    (answer,) = given
+    return answer
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_is_right(name):
+    verdict = check(name, solution(name))
+    assert verdict.right and verdict.text == EXERCISES[name].praise
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_blank_is_told_how_to_begin(name):
+    blank = ... if EXERCISES[name].ask is None else lambda *arguments: None
+    for answer in (blank, ..., [..., ...]) if name == "03.4" else (blank, ...):
+        verdict = check(name, answer)
+        assert not verdict.right and verdict.text == EXERCISES[name].start
+
+
+def roots(here, there):
+    return here**0.5, (1 - here) ** 0.5, there**0.5, (1 - there) ** 0.5
+
+
+def v_is_noise(x, v, here, there):
+    a, b, c, d = roots(here, there)
+    return c * (x - b * v) / a + d * v
+
+
+def levels_confused(x, v, here, there):
+    _, _, c, d = roots(here, there)
+    return c * (c * x - d * v) + d * (d * x + c * v)
+
+
+def wrong_sign(x, v, here, there):
+    a, b, c, d = roots(here, there)
+    return c * (a * x + b * v) + d * (b * x - a * v)
+
+
+def no_noise_back(x, v, here, there):
+    a, b, c, _ = roots(here, there)
+    return c * (a * x - b * v)
+
+
+def euler_once(denoise, x, sigma, after):
+    return x + (after - sigma) * denoise(x, sigma).eps
+
+
+def two_halves(denoise, x, sigma, after):
+    middle = (sigma + after) / 2
+    return euler_once(denoise, euler_once(denoise, x, sigma, middle), middle, after)
+
+
+def upwards(denoise, x, sigma, after):
+    middle = (sigma + after) / 2
+    there = x - (middle - sigma) * denoise(x, sigma).eps
+    return x - (after - sigma) * denoise(there, middle).eps
+
+
+def old_level(denoise, x, sigma, after):
+    there = euler_once(denoise, x, sigma, (sigma + after) / 2)
+    return x + (after - sigma) * denoise(there, sigma).eps
+
+
+WRONG = [
+    ("03.1", 2 + 0.5 * 3, "noise was added"),
+    ("03.1", 2 - 3, "σ times as strong"),
+    ("03.1", 0, "not the point"),
+    ("03.2", 10, "one evaluation a step"),
+    ("03.2", 20, "asked at σ = 0"),
+    ("03.2", 11, "PLMS"),
+    ("03.3", 0.02, "*first* order"),
+    ("03.3", 0.04, "halved the error once"),
+    ("03.3", 0.08 / 4**4, "fourth order"),
+    ("03.4", [4 - 2.4, 2.4], "subtracted strengths"),
+    ("03.4", [math.sqrt(16 - 5.76), 5.76], "not by a variance"),
+    ("03.4", [math.sqrt(16 - 9), 3], "leads from 4 up to 5"),
+    ("03.4", [4, 3], "end above 4"),
+    ("03.5", v_is_noise, "took v for the noise"),
+    ("03.5", levels_confused, "one and the same level"),
+    ("03.5", wrong_sign, "sign of v"),
+    ("03.5", no_noise_back, "no noise back"),
+    ("03.6", euler_once, "That is Euler"),
+    ("03.6", two_halves, "half the length"),
+    ("03.6", upwards, "to more noise"),
+    ("03.6", old_level, "σ of the beginning"),
+    ("03.1", 17, "Put the three numbers"),
+    ("03.2", 7, "Count the calls"),
+    ("03.3", 1, "stays the same"),
+    ("03.4", [1, 1], "down² + up²"),
+    ("03.5", lambda x, v, here, there: v, "Two steps"),
+    ("03.6", lambda denoise, x, sigma, after: x, "the same everywhere"),
+]
+
+
+@pytest.mark.parametrize("name, answer, words", WRONG)
+def test_a_wrong_answer_is_met_with_its_idea(name, answer, words):
+    verdict = check(name, answer)
+    assert not verdict.right and words in verdict.text
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_no_two_answers_are_the_same(name):
+    """Each idea has its own text, and none of them is the right answer in disguise."""
+    exercise = EXERCISES[name]
+    assert len(exercise.mistakes) >= 2
+    for mistake in exercise.mistakes:
+        assert check(name, mistake.answer).text == mistake.text
+
+
+def test_questions_do_not_spoil_what_they_are_asked_with():
+    """Asked twice, a function gives the same."""
+    for ask, name in ((ask_v_step, "03.5"), (ask_midpoint, "03.6")):
+        assert all(map(torch.equal, ask(solution(name)), ask(solution(name))))
