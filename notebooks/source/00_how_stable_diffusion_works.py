@@ -710,44 +710,52 @@ viz.strip(
 # %% [markdown]
 # At every scale and with every seed these lines and the package draw the same picture.
 #
-# ### Spot the bug
-#
-# Here is the same loop with one mistake. Its pictures have nothing to do with the sentence, or show its
-# opposite. **Where is the mistake, and what would you see at guidance scales 0 and 1?**
-
-
-# %%
-@torch.no_grad()
-def draw_wrongly(prompt, seed, steps=25, scale=7.5):
-    vectors = pipe.encode_prompt([prompt, ""])
-    plan = make_plan(get_sampler("euler"), pipe.schedule, steps)
-    x = plan.start * torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(seed))
-    for t, sigma, sigma_next in zip(plan.timesteps, plan.sigmas, plan.sigmas[1:]):
-        x_in = torch.cat([x, x]) / (sigma**2 + 1) ** 0.5
-        without, with_prompt = pipe.unet(x_in, torch.tensor([t, t]), vectors).chunk(2)
-        eps = without + scale * (with_prompt - without)
-        x = x + (sigma_next - sigma) * eps
-    return pipe.decode(x)[0]
-
-
-wrong = [draw_wrongly(PROMPT, seed) for seed in range(1, 5)]
-print(f"of the facts are right: {facts_right(wrong):.0f} %")
-viz.strip({"": wrong}, zoom=1, alt="Four pictures that do not show an orange cat on a red castle.")
-
-# %% [markdown]
-# The two texts are in the wrong order: `vectors` has the sentence first, and `chunk` calls the first answer
-# `without`. So the loop exaggerates the step *away* from the sentence. At scale 0 it draws the sentence, at
-# scale 1 anything: just the reverse of section 9. Programs have had this mistake for real, and no error
-# message shows it. Only the picture does.
-#
 # The following chapters open one part after the other: the noise, the U-Net, the samplers, the
 # autoencoder, the tokenizer, the text encoder, attention, guidance. You will build each of them yourself,
 # put it in the place of the one used here, and see this picture again.
 
 # %% [markdown]
-# ## 13 · Your turn
+# ## 13 · Spot the bug
 #
-# Change the lines below, run the cell, look. Make a guess each time *before* you run it.
+# A friend wants a choice: whoever gives a seed gets the picture of that seed, whoever gives none is surprised. The
+# friend's function works, and was in use for months. We draw with three seeds, and then with the same three again:
+
+
+# %%
+def draw_or_surprise(prompt, seed=None):
+    generator = torch.Generator()
+    if seed:
+        generator.manual_seed(seed)
+    else:
+        generator.seed()  # takes a fresh one from the computer
+    noise = torch.randn(1, 4, 16, 16, generator=generator)
+    return pipe.txt2img(prompt, latents=noise, num_inference_steps=15).images[0]
+
+
+two_times = [[draw_or_surprise(PROMPT, seed) for seed in range(3)] for _ in range(2)]
+for seed, (once, again) in enumerate(zip(*two_times)):
+    print(f"seed {seed}: the same picture twice?", np.array_equal(once, again))
+viz.strip(
+    {"the first time": two_times[0], "the second time": two_times[1]},
+    [f"seed {seed}" for seed in range(3)],
+    zoom=1,
+    alt="Two rows of three pictures. With the seeds 1 and 2 the lower picture is the upper one, with seed 0 it is "
+    "another one.",
+)
+
+# %% [markdown]
+# **Which line is wrong, and how is it mended?** Think before you read on.
+#
+# To Python, `if seed:` asks whether the seed is *something*, and zero counts as nothing. Zero is a seed like any
+# other. The line must ask `if seed is not None:`. This mistake is a real one. It stood in InvokeAI
+# ([issue 875](https://github.com/invoke-ai/InvokeAI/issues/875), in 2022) and in a script of diffusers
+# ([pull request 10964](https://github.com/huggingface/diffusers/pull/10964), in 2025). No error message shows it. Only
+# the pictures do.
+
+# %% [markdown]
+# ## 14 · Play
+#
+# Change the line below, run the cell, look. Make a guess each time *before* you run it.
 #
 # 1. **No colour.** Draw "a cat" with six seeds. Which colour are most of the cats? You did not ask for it.
 #    Where does it come from?
@@ -756,9 +764,7 @@ viz.strip({"": wrong}, zoom=1, alt="Four pictures that do not show an orange cat
 #    know?
 # 4. **Forbid something.** `pipe.txt2img("a cat", negative_prompt="a cat at night")`: the second text takes the
 #    place of the empty sentence of section 9. What is drawn less often?
-# 5. **Fewer steps.** Compare `sampler="euler"` (the one of section 12) with `sampler="dpmpp_2m"` (the one of all
-#    other sections) at six steps. Then at thirty.
-# 6. **Your own sketch.** Put the blobs elsewhere in `sketch`. How far can you raise the strength until
+# 5. **Your own sketch.** Put the blobs elsewhere in `sketch`. How far can you raise the strength until
 #    they are ignored?
 
 # %%
@@ -766,6 +772,68 @@ tries = pipe.txt2img("a cat", num_images_per_prompt=6, num_inference_steps=15, s
 viz.strip(
     {"": tries.images}, zoom=1, alt="Six pictures drawn from the reader's own sentence, at first: a cat."
 )
+
+# %% [markdown]
+# ## 15 · Exercises
+#
+# Put your answer in the place of the three dots and run the cell. `check` says whether it is right, and if not, what
+# you may have been thinking.
+#
+# **00.1** You ask for 25 steps with guidance 7.5. How many times is the U-Net asked for an answer? (Two questions
+# in one call count as two.)
+
+# %%
+from sdlearn.exercises import check
+
+answer = ...
+check("00.1", answer)
+
+# %% [markdown]
+# **00.2** Write the formula of section 9 as a function. `without` and `with_prompt` are the two answers, `scale` is the
+# guidance scale.
+
+
+# %%
+def guided(without, with_prompt, scale):
+    return ...
+
+
+check("00.2", guided)
+
+# %% [markdown]
+# **00.3** The large Stable Diffusion draws 512 x 512 pixels of three colours from latents of 64 x 64 places with four
+# channels. How many times fewer numbers are these?
+
+# %%
+answer = ...
+check("00.3", answer)
+
+# %% [markdown]
+# **00.4** You want a picture 192 pixels wide and 128 pixels tall from *this* model. What shape must the sheet of noise
+# have, as (batch, channels, height, width)?
+
+# %%
+answer = (1, 4, ..., ...)
+check("00.4", answer)
+
+# %% [markdown]
+# **00.5** A sketch is redrawn with `strength=0.3` and 20 steps. How many steps does the U-Net run?
+
+# %%
+answer = ...
+check("00.5", answer)
+
+# %% [markdown]
+# **00.6** The heart of the loop of section 12: the sheet `x` holds *picture + sigma · noise*, and the network has told
+# the noise, `eps`. Return the sheet with as much noise as `sigma_next` says.
+
+
+# %%
+def step(x, eps, sigma, sigma_next):
+    return ...
+
+
+check("00.6", step)
 
 # %% [markdown]
 # ## Sources

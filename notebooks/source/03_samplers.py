@@ -949,7 +949,7 @@ viz.stairs(
 from sdlearn.exercises import check
 
 # %% [markdown]
-# **03.1** A point x = 2 at σ = 0.5, and the network says ε = 3. The last step goes to σ = 0. Where does Euler end?
+# **03.1** A point x = 2 at σ = 0.4, and the network says ε = 3. The last step goes to σ = 0. Where does Euler end?
 
 # %%
 answer = ...

@@ -96,12 +96,12 @@ def just_euler(denoise: Callable, x: Tensor, sigma: float, after: float) -> Tens
 EXERCISES = {
     "03.1": Exercise(
         start="Euler's line is x′ = x + (σ′ - σ) ε. What are σ and σ′ here?",
-        right=0.5,
-        praise="2 - 0.5 · 3. A step to zero removes all the noise that is seen, so it ends at the belief x₀.",
+        right=0.8,
+        praise="2 - 0.4 · 3. A step to zero removes all the noise that is seen, so it ends at the belief x₀.",
         mistakes=(
-            Mistake(3.5, "The sign: your noise was added. σ′ - σ is negative, since the noise becomes less."),
+            Mistake(3.2, "The sign: your noise was added. σ′ - σ is negative, since the noise becomes less."),
             Mistake(-1.0, "You took away ε itself. ε has strength 1; in x it is σ times as strong."),
-            Mistake(2.0, "You left x where it is. Even the last step removes noise: that of σ = 0.5."),
+            Mistake(2.0, "You left x where it is. Even the last step removes noise: that of σ = 0.4."),
             Mistake(0.0, "The *noise level* becomes 0, not the point. What is left of x without its noise?"),
         ),
         otherwise="Put the three numbers into x + (σ′ - σ) ε, with σ′ = 0.",

@@ -1,60 +1,12 @@
-"""Chapter 01's exercises: blank, solution, and the misconceptions of people who learn this."""
+"""Chapter 01's exercises: answers of people who learn this, and the idea that each is taken for."""
 
 import math
-import re
 
 import pytest
 
 from sdlearn.exercises import check
 from sdlearn.exercises.chapter_01 import EXERCISES
 from sdlearn.schedule import Schedule
-
-FUNCTIONS = {"01.2", "01.6"}
-
-
-def solutions(repository):
-    """What the solutions' cells hand to ``check``, by exercise."""
-    text = (repository / "notebooks/source/solutions/01_forward_diffusion.py").read_text(encoding="utf-8")
-    handed = {}
-    for cell in re.split(r"^# %%.*$", text, flags=re.MULTILINE):
-        names = {"check": lambda name, answer: handed.update({name: answer})}
-        if cell.strip().startswith("# solution"):
-            exec(compile(imports(text) + cell, "solution", "exec"), names)
-            assert re.search(r"# solution (\S+)", cell).group(1) in handed
-    return handed
-
-
-def imports(text):
-    lines = [line for line in text.splitlines() if line.startswith(("from ", "import "))]
-    return "\n".join(line for line in lines if "check" not in line) + "\n"
-
-
-def test_each_exercise_has_a_solution_that_passes(repository):
-    handed = solutions(repository)
-    assert list(handed) == list(EXERCISES) == [f"01.{k}" for k in range(1, 7)]
-    for name, answer in handed.items():
-        verdict = check(name, answer)
-        assert verdict.right and verdict.text == EXERCISES[name].praise, (name, verdict)
-
-
-def test_the_notebook_asks_all_of_them_and_leaves_them_blank(repository):
-    text = (repository / "notebooks/source/01_forward_diffusion.py").read_text(encoding="utf-8")
-    assert re.findall(r'^check\("([\d.]+)"', text, flags=re.MULTILINE) == list(EXERCISES)
-    for name in EXERCISES:
-        cell = re.split(rf'^check\("{name}"', text, flags=re.MULTILINE)[0].rpartition("# %%")[2]
-        assert "..." in cell, name
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_a_blank_gives_a_beginning(name):
-    blanks = [..., None]
-    if name in FUNCTIONS:
-        blanks += [lambda *arguments: ..., lambda *arguments: None]
-    if name == "01.3":
-        blanks.append([..., ...])
-    for blank in blanks:
-        verdict = check(name, blank)
-        assert not verdict.right and verdict.text == EXERCISES[name].start
 
 
 @pytest.mark.parametrize(
@@ -147,10 +99,3 @@ def test_known_mistakes_of_timesteps_are_what_they_say():
     assert first(0.5, beta_schedule="linear") == 284
     assert first(0.5, **ends) == 418
     assert first(0.5) == 354
-
-
-def test_no_text_holds_the_number_that_is_asked_for():
-    for name, answer in {"01.1": "0.36", "01.5": "259"}.items():
-        exercise = EXERCISES[name]
-        texts = [exercise.start, exercise.otherwise, *(mistake.text for mistake in exercise.mistakes)]
-        assert not any(answer in text for text in texts), name

@@ -23,7 +23,7 @@ from sdlearn.exercises import check
 
 # %%
 # solution 03.1
-answer = 2 + (0 - 0.5) * 3
+answer = 2 + (0 - 0.4) * 3
 check("03.1", answer)
 
 # %% [markdown]
