@@ -130,6 +130,13 @@ def test_fitted_matrix_finds_the_colours_that_were_put_in():
         viz.fit_latent_to_rgb(latents, pictures[:2])
 
 
+def test_the_fit_takes_the_mean_colour_of_all_pixels_of_a_place():
+    stripes = np.zeros((8, 8, 3), dtype=np.uint8)
+    stripes[:, ::4] = 255  # one column in four is white: half of the way from -1 to 0
+    matrix = viz.fit_latent_to_rgb(torch.zeros(1, 1, 2, 2), [Image.fromarray(stripes)])
+    assert torch.allclose(matrix[1], torch.full((3,), -0.5), atol=0.01) and matrix[0].abs().max() < 1e-6
+
+
 def test_guidance_split_shows_both_answers_their_difference_and_the_mixture():
     step = a_run()[2]
     plot = viz.guidance_split(step, decode, 3.0, which=1)
@@ -193,7 +200,7 @@ def test_equal_runs_differ_nowhere():
 
 def test_loss_curves_draw_values_and_their_running_mean():
     first, second = [1.0 / (k + 1) for k in range(60)], [{"step": 10 * k, "loss": 2.0} for k in range(3)]
-    plot = viz.loss_curves({"one": first, "$two$": second})
+    plot = viz.loss_curves({"one": first, "$^$": second})
     axes = plot.axes[0]
     raw, mean, raw_two, mean_two = (line.get_xydata() for line in axes.lines)
     assert axes.get_yscale() == "log"
@@ -201,7 +208,7 @@ def test_loss_curves_draw_values_and_their_running_mean():
     assert mean[0, 1] == 1 and mean[59, 1] == pytest.approx(np.mean(first[57:]))  # 60 / 20 = 3
     assert raw_two.tolist() == mean_two.tolist() == [[0, 2], [10, 2], [20, 2]]
     assert "running mean of 3 values. one: 60 values from 1; the mean ends at 0.017" in plot.alt
-    assert plot.png()  # a dollar sign in a name is no formula
+    assert plot.png()  # a dollar sign in a name begins no formula, which this would not be
 
 
 def test_the_running_mean_begins_with_what_there_is():
@@ -233,7 +240,7 @@ def test_nothing_is_changed_and_the_same_figure_has_the_same_bytes():
         lambda: viz.film_strip(run, decode),
         lambda: viz.film_strip(run, matrix),
         lambda: viz.guidance_split(run[1], decode, 4),
-        lambda: viz.compare_runs({"a": run, "b": second}, decode),
+        lambda: viz.compare_runs({"$^$": run, "b": second}, decode),
         lambda: viz.loss_curves({"a": [3, 2, 1]}),
     ]
     state = torch.get_rng_state()

@@ -33,7 +33,7 @@ def words(plot: viz.Plot) -> list[str]:
 
 def test_similarity_matrix_shows_the_numbers_on_a_scale_around_zero():
     values = torch.tensor([[1.0, -0.25, 0.5], [-0.25, 1.0, 0.125]])
-    plot = viz.similarity_matrix(values, ["a $cat", "a dog"], ["a $cat", "a dog", "a very long $text"])
+    plot = viz.similarity_matrix(values, ["a $cat", "a dog"], ["a $cat", "a dog", "a very long $^$text"])
     shown = images_of(plot)[0]
     assert np.array_equal(shown.get_array(), values) and shown.get_clim() == (-1, 1)
     axes = plot.axes[0]
@@ -41,9 +41,11 @@ def test_similarity_matrix_shows_the_numbers_on_a_scale_around_zero():
     assert [text.get_weight() for text in axes.texts] == ["bold", *["normal"] * 3, "bold", "normal"]
     assert [text.get_position() for text in axes.texts][1] == (1, 0)
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a $cat", "a dog"]
-    assert axes.get_xticklabels()[2].get_text() == "a very long $text"
+    assert axes.get_xticklabels()[2].get_text() == "a very long $^$text"
     assert "2 rows and 3 columns, values from -0.25 to 1.00" in plot.alt
-    assert "apart from itself: a $cat: a very long $text (0.50); a dog: a very long $text (0.12)" in plot.alt
+    assert (
+        "apart from itself: a $cat: a very long $^$text (0.50); a dog: a very long $^$text (0.12)" in plot.alt
+    )
     assert plot.png()
 
 

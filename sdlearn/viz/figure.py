@@ -31,8 +31,7 @@ LINES = (  # colours of Okabe and Ito, 2008
 INK = "#333333"
 PALE = "#bbbbbb"  # frames, and what is not meant to catch the eye
 SEQUENTIAL = "viridis"  # from dark, little, to light, much: grey print keeps the order
-# Points, of labels and of titles: at 100 dots an inch a projector shows no smaller letters.
-SMALL, LARGE = 9, 10
+SMALL, LARGE = 9, 10  # points, of labels and of titles: a projector shows no smaller letters
 
 
 class Plot(Figure):

@@ -65,8 +65,3 @@ def colour_key(width: int = 160, height: int = 14) -> Image.Image:
     """The colours of ``laid_over`` from 0 to its limit."""
     line = (colormaps[SHARES](np.linspace(0, 1, width))[:, :3] * 255).round().astype(np.uint8)
     return Image.fromarray(np.repeat(line[None], height, axis=0))
-
-
-def spread(number: int, most: int = 8) -> list[int]:
-    """At most ``most`` of the places 0 ... number - 1, evenly spaced, the first and the last among them."""
-    return sorted({round(place) for place in np.linspace(0, number - 1, min(number, most))})

@@ -23,7 +23,9 @@ def fit_latent_to_rgb(latents: Tensor, pictures: Sequence[Image.Image]) -> Tenso
     size = latents.shape[3], latents.shape[2]
     colours = to_tensor([picture.resize(size, Image.Resampling.BOX) for picture in pictures])  # (n, 3, h, w)
     colours = colours.permute(0, 2, 3, 1).flatten(0, 2)  # (n * h * w, 3)
-    return torch.linalg.lstsq(_with_one(latents).flatten(0, 2).double(), colours.double()).solution.float()
+    places = _with_one(latents).flatten(0, 2)  # (n * h * w, channels + 1)
+    # gelsd, since torch's first choice can fail where a channel is zero everywhere.
+    return torch.linalg.lstsq(places.double(), colours.double(), driver="gelsd").solution.float()
 
 
 def latent_to_rgb(matrix: Tensor, latents: Tensor, size: int = 128) -> list[Image.Image]:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from sdlearn.trace import Generation
 from sdlearn.viz.attention_maps import word_maps
-from sdlearn.viz.frames import colour_key, laid_over, png, spread
+from sdlearn.viz.figure import spread
+from sdlearn.viz.frames import colour_key, laid_over, png
 from sdlearn.viz.plots import Plot, strip
 from sdlearn.viz.widgets_parts import Explorer, Panel, caption, choice, player, row, slider
 

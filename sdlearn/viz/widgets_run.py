@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sdlearn.schedule import Schedule
 from sdlearn.trace import Generation, Step
-from sdlearn.viz.frames import channel_maps, spread
+from sdlearn.viz.figure import spread
+from sdlearn.viz.frames import channel_maps
 from sdlearn.viz.plots import Plot, strip
 from sdlearn.viz.widgets_parts import Explorer, Panel, caption, note, player, row, slider
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from sdlearn.config import ScheduleConfig
 from sdlearn.image import load_image, to_images, to_tensor
 from sdlearn.schedule import Schedule
-from sdlearn.viz.frames import spread
+from sdlearn.viz.figure import spread
 from sdlearn.viz.plots import INK, LINES, Plot, strip
 from sdlearn.viz.widgets_parts import Explorer, Panel, caption, player, row, slider
 

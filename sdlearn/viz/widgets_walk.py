@@ -9,7 +9,7 @@ from ipywidgets import IntSlider
 from PIL import Image
 from torch import Tensor
 
-from sdlearn.viz.frames import spread
+from sdlearn.viz.figure import spread
 from sdlearn.viz.plots import Plot, strip
 from sdlearn.viz.widgets_parts import Explorer, Panel, caption, choice, player, row, slider
 
