@@ -26,7 +26,7 @@ def loss_curve(losses: Mapping[str, Sequence[float]], window: int = 50, *, alt: 
     axes = plot.subplots()
     for style, (name, mean) in zip(LINES, means.items(), strict=False):
         steps = np.arange(1, len(losses[name]) + 1)
-        axes.plot(steps, losses[name], color=style["color"], linewidth=0.5, alpha=0.3)
+        axes.plot(steps, losses[name], color=style["color"], linewidth=0.7, alpha=0.45)
         line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 2}
         axes.plot(steps[window - 1 :], mean, label=f"{name} (mean of {window})".lstrip(), **line)
     axes.set_ylim(0, 1.5 * max(float(mean.max()) for mean in means.values()))
@@ -52,7 +52,10 @@ def _told(run: tuple[str, np.ndarray]) -> str:
 def error_by_timestep(
     panels: Mapping[str, Mapping[str, Sequence[float]]], timesteps: Sequence[int], *, alt: str = ""
 ) -> Plot:
-    """One panel a title, in each the mean squared errors of one or more predictors at the timesteps, on a log scale."""
+    """One panel a title, in each the mean squared errors of some predictors at the timesteps; both on log scales.
+
+    So neither may be 0.
+    """
     if not panels or not all(0 < len(lines) <= len(LINES) for lines in panels.values()):
         raise ValueError(f"error_by_timestep needs at least one panel, each with 1 to {len(LINES)} lines.")
     told = [
@@ -61,15 +64,16 @@ def error_by_timestep(
         for name, y in lines.items()
     ]
     plot = Plot(
-        480 * len(panels), 320, alt or "Errors over the timesteps, on a logarithmic scale. " + " ".join(told)
+        480 * len(panels), 320, alt or "Errors over the timesteps, on logarithmic scales. " + " ".join(told)
     )
     for axes, (title, lines) in zip(
         plot.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
         for style, (name, y) in zip(LINES, lines.items(), strict=False):
             axes.plot(timesteps, y, label=name, markersize=5, linewidth=1.8, **style)
-        axes.set_yscale("log")
-        axes.set_xlabel("timestep t")
+        axes.set(xscale="log", yscale="log", xlabel="timestep t")
+        axes.set_xticks(timesteps, list(map(str, timesteps)))
+        axes.minorticks_off()
         axes.set_title(title, fontsize=10, color=INK, loc="left")
         axes.legend(fontsize=SMALLEST, frameon=False)
         _readable(axes)
@@ -125,7 +129,7 @@ def noise_and_guess(noise: Tensor, guess: Tensor, timesteps: Sequence[int], size
         raise ValueError("noise_and_guess needs two tensors (n, h, w) of the same shape, and n timesteps.")
     rows = {"true noise": noise, "predicted": guess, "difference": guess - noise}
     errors = (guess - noise).square().mean(dim=(1, 2)).tolist()
-    told = ", ".join(f"{error:.3f} at t = {t}" for error, t in zip(errors, timesteps, strict=True))
+    told = ", ".join(f"{error:.2g} at t = {t}" for error, t in zip(errors, timesteps, strict=True))
     left, top, bar = 90, BAND, 70
     width, height = left + len(noise) * (size + GAP) + bar, top + 3 * (size + GAP) + BAND
     plot = Plot(width, height, f"Maps of true noise, predicted noise and their difference. Errors: {told}.")
@@ -142,7 +146,7 @@ def noise_and_guess(noise: Tensor, guess: Tensor, timesteps: Sequence[int], size
             axes.spines[:].set_color("#bbbbbb")
             if i == 0:
                 _text(plot, x + size / 2, BAND / 2, f"t = {t}", ha="center")
-                _text(plot, x + size / 2, height - BAND / 2, f"error {errors[j]:.3f}", ha="center")
+                _text(plot, x + size / 2, height - BAND / 2, f"error {errors[j]:.2g}", ha="center")
     middle = plot.add_axes(((width - bar + 14) / width, 0.2, 12 / width, 0.6))
     plot.colorbar(shown, cax=middle).ax.tick_params(labelsize=SMALLEST, colors=INK)
     return plot
