@@ -109,11 +109,8 @@ class UpBlock(nn.Module):
 class UNet(nn.Module):
     """(B, C, H, W) noisy latents, (B,) timesteps, (B, S, D) text vectors -> (B, C_out, H, W) prediction.
 
-    Without text (no level of the config has attention) it needs no ``context``.
-
-    Any height and width will do: a side that cannot be halved evenly is rounded up on the way down, and cut to its
-    skip's size on the way up. What is predicted (the noise, or v) depends on how the weights were trained; the
-    network does not know.
+    Without text (no level has attention) it needs no ``context``. Any size will do: an odd side is rounded up on its
+    way down, and cut to its skip's size on the way up. Whether it predicts the noise or v, only its weights know.
     """
 
     def __init__(self, config: UNetConfig):

@@ -26,9 +26,7 @@ CHAPTERS = {
 
 # Modules whose chapter is still to come. When a chapter is written, its modules leave this list. It only shrinks:
 # a new module is written together with its chapter.
-WAITING = frozenset(
-    "blocks unet vae tokenizer clip attention guidance pipeline inpainting checkpoint bench".split()
-)
+WAITING = frozenset("vae tokenizer clip attention guidance pipeline inpainting checkpoint bench".split())
 WAITING_AT_FIRST = frozenset(
     "schedule blocks unet denoise spacing samplers "
     "vae tokenizer clip attention guidance pipeline inpainting checkpoint bench".split()
@@ -38,8 +36,9 @@ WAITING_AT_FIRST = frozenset(
 # the U-Net may hold transformers that chapter 08 builds.
 PROMISED = {"unet": frozenset({"attention"})}
 
-# Every chapter may use these, whoever builds them: the reader's own part is swapped into the running pipeline.
-FOR_ALL = frozenset({"pipeline"})
+# Every chapter may use these, whoever builds them: finished parts are loaded, and the reader's own is swapped into the
+# running pipeline.
+FOR_ALL = frozenset({"pipeline", "checkpoint"})
 
 
 @dataclass(frozen=True)

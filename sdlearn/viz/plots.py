@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ from sdlearn.viz.figure import BAND, GAP, INK, LARGE, LINES, SIGNED, SMALL, WIDT
 from sdlearn.viz.figure import picture as _picture
 from sdlearn.viz.figure import quiet as _quiet
 from sdlearn.viz.figure import text as _text
+
+LETTER, LINE = 6.5, 15  # pixels that a letter of a title and a further line of it take, about
 
 
 def strip(
@@ -30,7 +33,8 @@ def strip(
     widths = [max(row[k].width for row in rows.values() if k < len(row)) for k in range(number)]
     zoom = min(zoom, (WIDTH - GAP * (number + 1)) / sum(widths))
     lefts = [round(GAP + sum(widths[:k]) * zoom + k * GAP) for k in range(number)]
-    titles = BAND if columns else 0
+    headings = [_folded(str(title), width * zoom) for title, width in zip(columns, widths, strict=False)]
+    titles = max((BAND + LINE * heading.count("\n") for heading in headings), default=0)
     tops, y = [], float(GAP)  # of each row's pictures, from the upper edge
     for name, row in rows.items():
         y += (BAND if name else 0) + (0 if tops else titles)
@@ -42,9 +46,14 @@ def strip(
         _text(plot, GAP, label, name, ha="left", weight="bold")
         for left, picture in zip(lefts, row):
             _picture(plot, picture, left, top, zoom)
-    for left, width, title in zip(lefts, widths, columns):
-        _text(plot, left + width * zoom / 2, tops[0] - BAND / 2, str(title), ha="center")
+    for left, width, heading in zip(lefts, widths, headings, strict=False):
+        _text(plot, left + width * zoom / 2, tops[0] - titles / 2, heading, ha="center")
     return plot
+
+
+def _folded(title: str, width: float) -> str:
+    """A title in as many lines as it needs above a picture of ``width`` pixels; no word is cut."""
+    return textwrap.fill(title, max(int(width / LETTER), 1), break_long_words=False)
 
 
 def false_colours(latents: Tensor, size: int = 128, reach: float = 2.5) -> list[Image.Image]:
