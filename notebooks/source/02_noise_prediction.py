@@ -680,9 +680,9 @@ for block in without_skips.up_blocks:
     block.register_forward_pre_hook(forget)
 
 print("without skips")
-losses_without = train(without_skips, 60)
+losses_without = train(without_skips, 45)
 print("with skips")
-losses_with = train(live, 60)
+losses_with = train(live, 45)
 print(f"test error without {test_error(without_skips):.3f}, with {test_error(live):.3f}")
 
 # %%
@@ -705,7 +705,7 @@ viz.strip(
 # Now the one with skips goes on learning. This is the longest cell of the chapter, up to a minute.
 
 # %%
-losses_live = losses_with + train(live, 220, seed=1)
+losses_live = losses_with + train(live, 150, seed=1)
 print(f"test error {test_error(live):.3f}; the finished network: {test_error(finished):.3f}")
 viz.loss_curve({"the live run": losses_live})
 
@@ -773,7 +773,7 @@ viz.error_by_timestep(
 
 # %%
 @torch.no_grad()
-def dream(network, noise, steps=30):
+def dream(network, noise, steps=24):
     """All states from noise to picture, and the belief at each: lists of (B, 3, 32, 32). See chapter 03."""
     times = torch.linspace(len(alpha_bar) - 1, 0, steps).round().long()
     levels = [*alpha_bar[times], torch.tensor(1.0)]  # at the end all of the variance is picture

@@ -1,7 +1,6 @@
-"""Chapter 02's exercises: blank, solution, and the misconceptions of people who learn this."""
+"""Chapter 02's exercises: answers of people who learn this, and the idea that each is taken for."""
 
 import math
-import re
 
 import pytest
 import torch
@@ -9,44 +8,6 @@ import torch
 from sdlearn.config import UNetConfig
 from sdlearn.exercises import check
 from sdlearn.exercises.chapter_02 import EXERCISES
-
-
-def solutions(repository):
-    """What the solutions' cells hand to ``check``, by exercise."""
-    text = (repository / "notebooks/source/solutions/02_noise_prediction.py").read_text(encoding="utf-8")
-    handed = {}
-    for cell in re.split(r"^# %%.*$", text, flags=re.MULTILINE):
-        names = {"check": lambda name, answer: handed.update({name: answer}), "torch": torch}
-        if cell.strip().startswith("# solution"):
-            exec(compile(cell, "solution", "exec"), names)
-            assert re.search(r"# solution (\S+)", cell).group(1) in handed
-    return handed
-
-
-def test_each_exercise_has_a_solution_that_passes(repository):
-    handed = solutions(repository)
-    assert list(handed) == list(EXERCISES) == [f"02.{k}" for k in range(1, 7)]
-    for name, answer in handed.items():
-        verdict = check(name, answer)
-        assert verdict.right and verdict.text == EXERCISES[name].praise, (name, verdict)
-
-
-def test_the_notebook_asks_all_of_them_and_leaves_them_blank(repository):
-    text = (repository / "notebooks/source/02_noise_prediction.py").read_text(encoding="utf-8")
-    assert re.findall(r'^check\("([\d.]+)"', text, flags=re.MULTILINE) == list(EXERCISES)
-    for name in EXERCISES:
-        cell = re.split(rf'^check\("{name}"', text, flags=re.MULTILINE)[0].rpartition("# %%")[2]
-        assert "..." in cell, name
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_a_blank_gives_a_beginning(name):
-    blanks = [..., None]
-    if EXERCISES[name].ask is not None:
-        blanks += [lambda *arguments: ..., lambda *arguments: None]
-    for blank in blanks:
-        verdict = check(name, blank)
-        assert not verdict.right and verdict.text == EXERCISES[name].start
 
 
 @pytest.mark.parametrize(
@@ -113,10 +74,3 @@ def test_the_answers_are_those_of_the_programs():
         unet = UNet(UNetConfig())
     made = 1 + sum(len(block.resnets) + (block.downsamplers is not None) for block in unet.down_blocks)
     assert made == sum(len(block.resnets) for block in unet.up_blocks) == EXERCISES["02.5"].right
-
-
-def test_no_text_holds_the_number_that_is_asked_for():
-    for name, answer in {"02.4": "73856", "02.5": "12"}.items():
-        exercise = EXERCISES[name]
-        texts = [exercise.start, exercise.otherwise, *(mistake.text for mistake in exercise.mistakes)]
-        assert not any(re.search(rf"\b{answer}\b", text) for text in texts), name
