@@ -176,28 +176,43 @@ def against_theory(
     )
     all_axes = plot.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
-        first = next(iter(lines.values()))
-        shared = all((one.x, one.y) == (first.x, first.y) for one in lines.values())
-        if shared:
-            axes.plot(first.x, first.y, label="theory", color=INK, alpha=0.5, lw=1.4)
-        apart = 0.018 * (max(first.x) - min(first.x)) if shared else 0
-        for k, (style, (name, one)) in enumerate(zip(LINES, lines.items(), strict=False)):
-            if not shared:
-                label = f"{name}: theory"
-                axes.plot(
-                    one.x, one.y, label=label, color=style["color"], linestyle=style["linestyle"], lw=1.4
-                )
-            axes.errorbar(
-                np.asarray(one.places) + apart * (k - (len(lines) - 1) / 2), one.values, one.interval,
-                fmt=style["marker"], color=style["color"], label=name if shared else f"{name}: measured",
-                markersize=4.5, capsize=4, lw=1.2,
-            )  # fmt: skip
+        handles = _measured(axes, lines)
         lowest = min(min(one.y) for one in lines.values())
         axes.set_ylim(bottom=bottom if lowest >= bottom else None)
         axes.set_xlabel(x_label)
         axes.set_title(title, fontsize=10, color=INK, loc="left")
-        axes.legend(fontsize=9, frameon=False)
+        title = None if "theory" in handles else "theory, and measured"
+        axes.legend(
+            handles.values(),
+            handles,
+            fontsize=9,
+            frameon=False,
+            title=title,
+            title_fontsize=9,
+            alignment="left",
+        )
         _quiet(axes, grid=True)
         axes.tick_params(labelsize=9)
     plot.tight_layout(pad=1.2)
     return plot
+
+
+def _measured(axes: Axes, lines: Mapping[str, Measured]) -> dict[str, object]:
+    """Draw lines and marks of a panel; what the legend shows for each name, a line with its mark if they differ."""
+    first = next(iter(lines.values()))
+    shared = all((one.x, one.y) == (first.x, first.y) for one in lines.values())
+    apart = 0.018 * (max(first.x) - min(first.x)) if shared else 0
+    handles: dict[str, object] = {}
+    if shared:
+        handles["theory"] = axes.plot(first.x, first.y, color=INK, alpha=0.5, lw=1.4)[0]
+    for k, (style, (name, one)) in enumerate(zip(LINES, lines.items(), strict=False)):
+        places = np.asarray(one.places) + apart * (k - (len(lines) - 1) / 2)
+        marks = axes.errorbar(
+            places, one.values, one.interval, fmt=style["marker"], color=style["color"], markersize=4.5,
+            capsize=4, lw=1.2,
+        )  # fmt: skip
+        handles[name] = marks
+        if not shared:
+            line = axes.plot(one.x, one.y, color=style["color"], linestyle=style["linestyle"], lw=1.4)[0]
+            handles[name] = (line, marks)
+    return handles
