@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from sdlearn import viz
@@ -115,4 +116,5 @@ def test_different_theories_have_a_line_each_and_all_is_in_the_legend():
     assert [10, 0] in [list(line.get_ydata()) for line in axes.get_lines()]
     np.testing.assert_array_equal(axes.containers[1].lines[0].get_xdata(), [2, 4])
     assert legend(axes) == ["up", "down"]
-    assert axes.get_legend().get_title().get_text() == "theory, and measured"
+    assert {"-", "--"} <= {line.get_linestyle() for line in axes.get_legend().findobj(Line2D)}
+    assert axes.get_legend().get_title().get_text() == "line: theory; mark: measured"

@@ -136,8 +136,8 @@ for t in (0, 10, 100, 1000):
 #
 # with a fresh ε (epsilon), normally distributed with variance 1 (Ho et al. 2020, eq. 2). Why just √(1 − β)? A
 # factor in front of a variable acts on its variance by its square. If the variance was 1 before the step, it is (1
-# − β) · 1 + β after it: 1 again. If it was less than 1, as in our drops, it grows; if more, it shrinks: whatever the
-# variance v, v − 1 is multiplied by 1 − β at each step.
+# − β) · 1 + β after it: 1 again. If it was less than 1, as in our drops, it grows; if more, it shrinks: its distance
+# from 1 is multiplied by 1 − β at each step.
 
 # %%
 
@@ -265,8 +265,7 @@ def make_betas(config: ScheduleConfig) -> Tensor:
 
 # %% [markdown]
 # Beware of the names. In the original program of Stable Diffusion the scaled linear schedule is called "linear",
-# and the linear one "sqrt_linear". Readers of that code have stumbled over it ever since (two threads are among
-# the sources).
+# and the linear one "sqrt_linear". Readers of that code have stumbled over it ever since.
 #
 # `ScheduleConfig()` holds the settings of Stable Diffusion 1.5. How much of the cat is left on the way?
 
@@ -384,8 +383,8 @@ viz.against_theory(
 )
 
 # %% [markdown]
-# The marks lie on the lines. (They are drawn a few steps to the left and to the right, to be told apart. An interval
-# may miss: one in twenty does, by its very meaning. That holds for all intervals of this chapter.)
+# The marks lie on the lines, walk and jump side by side, to be told apart. (An interval may miss: one in twenty does,
+# by its very meaning. That holds for all intervals of this chapter.)
 
 # %% [markdown]
 # ## 6 · Not only mean and variance
@@ -441,8 +440,8 @@ viz.densities(
 )
 
 # %% [markdown]
-# About 1 is what pure chance gives. The histograms *are* the densities, up to sampling. Now the guess: how long does
-# the exact density have two tops?
+# About 1 is what pure chance gives. The histograms *are* the densities, up to sampling. Now the guess: how long
+# does the exact density have two tops?
 
 # %%
 fine = torch.linspace(-3, 3, 6001, dtype=torch.float64)
@@ -454,15 +453,13 @@ def tops(alpha_bar):
     return int((rising[:-1] & ~rising[1:]).sum())
 
 
-print(
-    "the last step with two tops:",
-    max(done for done in range(1, STEPS + 1) if tops(alpha_bar[done - 1]) == 2),
-)
+two = [done for done in range(1, STEPS + 1) if tops(alpha_bar[done - 1]) == 2]
+print(f"steps with two tops: {two[0]} to {two[-1]}, {len(two)} in number")
 
 # %% [markdown]
-# After step 287 one heap is only a shoulder of the other.
+# Until step 287. Then one heap is only a shoulder of the other.
 #
-# And the two heaps become one bell, the same for every world we might have started with. That is why drawing can
+# In the end the two are one bell, the same for every world we might have started with. That is why drawing can
 # begin from plain noise.
 
 # %% [markdown]
@@ -479,8 +476,7 @@ print(
 # *variance exploding* and *variance preserving* (VP).
 #
 # The *signal-to-noise ratio* compares variances: SNR = ᾱ / (1 − ᾱ) = 1 / σ² (Kingma et al. 2021). At SNR 1 there
-# is as much noise as picture, if pictures have variance 1. (Ours have less. Latents come close: section 9
-# prints both.)
+# is as much noise as picture, if pictures have variance 1. (Ours have less; latents come close: section 9.)
 
 # %%
 # -> sdlearn/schedule.py
@@ -629,9 +625,13 @@ for name, chips in removed.items():
     print(
         f"{name}: the first three of {len(chips)} steps remove {100 * sum(chips[:3]) / levels[0]:.0f} % of the noise"
     )
-for k in range(-5, 0):
-    where = f"t = {visited[~k]} to " + (f"t = {visited[~k - 1]}" if k < -1 else "no noise")
-    print(f"step {len(levels) + k} of the first list, {where}: {removed['evenly spaced timesteps'][k]:.3f}")
+begins, chips = visited[::-1][-5:], removed["evenly spaced timesteps"][-5:]
+print(
+    "the last five of evenly spaced timesteps begin at t =",
+    *begins,
+    "and remove",
+    *(f"{chip:.3f}" for chip in chips),
+)
 viz.curves(
     {
         "σ before each step": {name: one[:-1] for name, one in spacings.items()},
@@ -646,8 +646,8 @@ viz.curves(
 
 # %% [markdown]
 # No: it is *front-loaded*. The first steps take off a lot, the later ones less and less, but for a bump at the end:
-# between t = 71 and t = 0 this list has a long step. Chapter 03 mends that. A sampler removes just as much noise as
-# brings it to the next σ of its list. Which list is best is a question of chapter 03, too.
+# between t = 71 and t = 0 this list has a long step. Chapter 03 mends that. (A sampler removes just as much noise as
+# brings it to the next σ of its list.)
 
 # %% [markdown]
 # ## 9 · When do cat and dog become the same?
@@ -660,14 +660,14 @@ viz.curves(
 # $$\Phi\!\left(\frac{d}{2\sigma}\right)$$
 #
 # where Φ is the normal distribution function. What counts is d, measured in units of σ. We try it with three
-# sheets: the pixels, the latents of chapter 00, and a thumbnail of 8 × 8 pixels. (The encoder would add a little
-# noise of its own to the latents; we hand it zeros instead.)
+# sheets: the pixels, the latents of chapter 00, and a thumbnail of 8 × 8 pixels.
 
 # %%
 pipe = sdlearn.StableDiffusion.from_pretrained("scenes")
 sheets = {
     "pixels, 128 × 128": pictures,
-    "latents, 16 × 16": pipe.encode_image(pictures, torch.zeros(2, 4, 16, 16)),  # zeros: no noise of its own
+    # The encoder adds a little noise of its own, which it is given: zeros, so none.
+    "latents, 16 × 16": pipe.encode_image(pictures, torch.zeros(2, 4, 16, 16)),
     "thumbnail, 8 × 8": avg_pool2d(pictures, 16),
 }
 

@@ -181,7 +181,7 @@ def against_theory(
         axes.set_ylim(bottom=bottom if lowest >= bottom else None)
         axes.set_xlabel(x_label)
         axes.set_title(title, fontsize=10, color=INK, loc="left")
-        title = None if "theory" in handles else "theory, and measured"
+        title = None if "theory" in handles else "line: theory; mark: measured"
         axes.legend(
             handles.values(),
             handles,
