@@ -1,9 +1,11 @@
 """Figures of noise: every line and bar is the number it stands for, and the description says so."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from sdlearn import viz
@@ -19,6 +21,10 @@ def lines(axes) -> dict:
     return {line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
 
 
+def legend(axes) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
 def test_schedules_are_drawn_from_their_tables():
     plot = viz.noise_schedules(SCHEDULES, 400, [GREY] * 3, steps=[0, 500, 999])
     beta, alpha_bar, sigma, log_snr = plot.axes[:4]
@@ -30,6 +36,8 @@ def test_schedules_are_drawn_from_their_tables():
         assert lines(beta)[name].get_markevery() == [0, 500, 999]
     assert len(plot.axes) == 4 + 3  # and a picture each
     assert beta.get_ylim()[0] < min(float(one.betas.min()) for one in SCHEDULES.values())
+    assert sigma.get_ylim()[1] > max(float(one.sigmas.max()) for one in SCHEDULES.values())
+    assert log_snr.get_ylim()[0] < min(math.log(one.snr(999)) for one in SCHEDULES.values())
 
 
 def test_schedules_are_described_with_their_figures():
@@ -85,10 +93,28 @@ def test_measurements_are_counted_against_theory():
     far = viz.Measured(**line, places=[2, 4], values=[3.5, 4.9], interval=[1, 1])
     plot = viz.against_theory({"a": {"near": near, "far": far}, "b": {"near": near}}, "x", alt="Lines.")
     assert plot.alt == "Lines. 5 of 6 measured intervals hold the line of theory."
-    dots = plot.axes[0].containers[1].lines[0]
-    np.testing.assert_array_equal(dots.get_xdata(), [2, 4])
-    np.testing.assert_array_equal(dots.get_ydata(), [3.5, 4.9])
+    marks = [container.lines[0] for container in plot.axes[0].containers]
+    np.testing.assert_allclose(marks[0].get_xdata(), [1.91, 3.91])  # side by side, not one over the other
+    np.testing.assert_allclose(marks[1].get_xdata(), [2.09, 4.09])
+    np.testing.assert_array_equal(marks[1].get_ydata(), [3.5, 4.9])
     bars = plot.axes[0].containers[1].lines[2][0].get_segments()
-    np.testing.assert_allclose(bars[0], [[2, 2.5], [2, 4.5]])
+    np.testing.assert_allclose(bars[0], [[2.09, 2.5], [2.09, 4.5]])
+    np.testing.assert_array_equal(plot.axes[1].containers[0].lines[0].get_xdata(), [2, 4])
+    assert legend(plot.axes[0]) == ["theory", "near", "far"]
+    assert [list(line.get_ydata()) for line in plot.axes[0].get_lines()].count(
+        [0, 10]
+    ) == 1  # one line for both
     with pytest.raises(ValueError, match="1 to 3 lines"):
         viz.against_theory({"a": {}}, "x", alt="Lines.")
+
+
+def test_different_theories_have_a_line_each_and_all_is_in_the_legend():
+    one = viz.Measured([0, 10], [0, 10], [2, 4], [2.0, 4.0], [1, 1])
+    other = viz.Measured([0, 10], [10, 0], [2, 4], [8.0, 6.0], [1, 1])
+    (axes,) = viz.against_theory({"a": {"up": one, "down": other}}, "x").axes
+    assert [0, 10] in [list(line.get_ydata()) for line in axes.get_lines()]
+    assert [10, 0] in [list(line.get_ydata()) for line in axes.get_lines()]
+    np.testing.assert_array_equal(axes.containers[1].lines[0].get_xdata(), [2, 4])
+    assert legend(axes) == ["up", "down"]
+    assert {"-", "--"} <= {line.get_linestyle() for line in axes.get_legend().findobj(Line2D)}
+    assert axes.get_legend().get_title().get_text() == "line: theory; mark: measured"

@@ -136,7 +136,8 @@ for t in (0, 10, 100, 1000):
 #
 # with a fresh ε (epsilon), normally distributed with variance 1 (Ho et al. 2020, eq. 2). Why just √(1 − β)? A
 # factor in front of a variable acts on its variance by its square. If the variance was 1 before the step, it is (1
-# − β) · 1 + β after it: 1 again.
+# − β) · 1 + β after it: 1 again. If it was less than 1, as in our drops, it grows; if more, it shrinks: its distance
+# from 1 is multiplied by 1 − β at each step.
 
 # %%
 
@@ -166,8 +167,8 @@ viz.clouds(
 # In the lower row the clouds end as one: same place, same size, whatever they were in the beginning. *That* is
 # what we want. Drawing will run this film backwards, and it must know where to begin.
 #
-# Each step has two parts: a *drift* towards the middle and a *random motion*. The film that runs backwards will
-# have both, too. Only there the drift must lead back to the drop, and no formula knows the way. A network has to
+# Each step has two parts: a *drift* towards the middle and a *random motion*. The film that runs backwards may have
+# both, too. Only there the drift must lead back to the drop. For pictures no formula knows the way: a network has to
 # learn it.
 #
 # A picture is a dot, too: one in a space with as many axes as it has numbers. Cats are a cloud in that space, dogs
@@ -183,9 +184,10 @@ viz.clouds(
 cat = avg_pool2d(pictures[:1], 2)  # (1, 3, 64, 64): half the size, to save time
 fixed = {beta: walk(cat, mix, [beta] * STEPS) for beta in (0.0001, 0.005, 0.3)}
 shown = (1, 10, 100, 300, 1000)
+print("the share of its variance that the picture keeps")
+print("steps done  ", *(f"{t:7d}" for t in shown))
 for beta in fixed:
-    left = [f"{100 * (1 - beta) ** t:5.1f} %" for t in shown]
-    print(f"β = {beta:<6}  of the variance the picture keeps", *left)
+    print(f"β = {beta:<6}  ", *(f"{100 * (1 - beta) ** t:5.1f} %" for t in shown))
 viz.strip(
     {f"β = {beta}": [to_images(states[t])[0] for t in shown] for beta, states in fixed.items()},
     [f"after {t}" for t in shown],
@@ -205,12 +207,15 @@ kept = torch.cumprod(torch.full((STEPS,), 1 - even, dtype=torch.float64), dim=0)
 noise_to_picture = ((1 - kept) / kept).sqrt()
 print(f"fixed β = {even:.5f}")
 print(f"the first step alone: noise of {noise_to_picture[0]:.3f} of the picture's strength")
+print(f"the same in Stable Diffusion, which begins with β = 0.00085: {(0.00085 / (1 - 0.00085)) ** 0.5:.3f}")
 print(f"steps with less noise than picture: {int((noise_to_picture < 1).sum())} of {STEPS}")
 print(f"steps with more than three times as much: {int((noise_to_picture > 3).sum())}")
+print(f"variance of the cat: {cat.var():.2f}")
 
 # %% [markdown]
-# Only in the first 129 steps is the picture stronger than the noise. More than half of the thousand stir snow into
-# snow. And the first step is coarse: when the film runs backwards, it is the last stroke of the brush.
+# For a picture of variance 1, only in the first 129 steps is the picture stronger than the noise. (Our cat has less,
+# it drowns sooner.) More than half of the thousand stir snow into snow. And the first step is coarse: 0.073, where
+# Stable Diffusion's is 0.029. When the film runs backwards, it is the last stroke of the brush.
 #
 # Better: small steps while there is detail to lose, larger ones later.
 
@@ -225,7 +230,9 @@ print(f"steps with more than three times as much: {int((noise_to_picture > 3).su
 # * **cosine**: says directly how much of the picture shall be left at t, and computes the β from it (Nichol and
 #   Dhariwal 2021, eq. 17).
 #
-# A cell that begins with `# ->` holds code of the package, word for word. A test compares the two.
+# A cell that begins with `# ->` holds code of the package, word for word. A test compares the two. (`alpha_bar` is
+# the share of the picture's variance that is left; section 5. 0.008 keeps the first β from being too small.
+# `squaredcos_cap_v2` is diffusers' name for cosine.)
 
 # %%
 # -> sdlearn/schedule.py
@@ -258,8 +265,7 @@ def make_betas(config: ScheduleConfig) -> Tensor:
 
 # %% [markdown]
 # Beware of the names. In the original program of Stable Diffusion the scaled linear schedule is called "linear",
-# and the linear one "sqrt_linear". Readers of that code have stumbled over it ever since (two threads are among
-# the sources).
+# and the linear one "sqrt_linear". Readers of that code have stumbled over it ever since.
 #
 # `ScheduleConfig()` holds the settings of Stable Diffusion 1.5. How much of the cat is left on the way?
 
@@ -320,7 +326,10 @@ for beta, noise in zip(betas, noises):
 weights = (betas * alpha_bar[-1] / alpha_bar).sqrt()  # the noise of step s is shrunk by all steps after s
 together = torch.einsum("s,s...->...", weights, noises) / (1 - alpha_bar[-1]).sqrt()
 print(f"squares of the weights {weights.square().sum():.6f}, 1 - ᾱ is {1 - alpha_bar[-1]:.6f}")
-print(f"variance of the combined noise: {together.var():.3f}")
+give = 1.96 * math.sqrt(2 / (together.numel() - 1))  # of the variance of so many normal numbers
+print(
+    f"variance of the combined noise: {together.var():.3f}; from {together.numel()} numbers, 1 ± {give:.2f} is usual"
+)
 print(f"largest difference between walk and jump: {(x - jump(ink, together, alpha_bar[-1])).abs().max():.0e}")
 
 # %% [markdown]
@@ -369,13 +378,13 @@ viz.against_theory(
         },
     },
     "steps done",
-    alt="The mean falls from 1.5 to near 0, the variance rises from 0 to 1, both in an S. The dots of walk and jump "
+    alt="The mean falls from 1.5 to near 0, the variance rises from 0 to 1, both in an S. The marks of walk and jump "
     "lie on the lines.",
 )
 
 # %% [markdown]
-# The dots lie on the lines. (An interval may miss: one in twenty does, by its very meaning. That holds for all
-# intervals of this chapter.)
+# The marks lie on the lines, walk and jump side by side, to be told apart. (An interval may miss: one in twenty does,
+# by its very meaning. That holds for all intervals of this chapter.)
 
 # %% [markdown]
 # ## 6 · Not only mean and variance
@@ -397,6 +406,11 @@ def heaps(alpha_bar):
     return normal(alpha_bar.sqrt() * MIDDLE, (alpha_bar * WIDTH**2 + 1 - alpha_bar).sqrt())
 
 
+def density(x, alpha_bar):
+    """Of both together, at each x (n,)."""
+    return (SHARE * heaps(alpha_bar).log_prob(x[:, None]).exp()).sum(dim=1)
+
+
 # %% [markdown]
 # Now jump with twenty thousand numbers, and count how many land in each bar of a histogram. A bar that expects n
 # of them misses by about √n by pure chance: that is its *sampling error*, and we measure in this unit.
@@ -411,11 +425,10 @@ panels = {}
 for done in (1, 100, 300, 1000):
     level = alpha_bar[done - 1]
     x = jump(numbers, torch.randn(N, generator=generator, dtype=torch.float64), level)
-    density = (SHARE * heaps(level).log_prob(grid[:, None]).exp()).sum(dim=1)
-    chance = (SHARE * heaps(level).cdf(edges[:, None])).sum(dim=1).diff()  # of each bar
-    error = (torch.histogram(x, edges).hist - N * chance) / (N * chance * (1 - chance)).sqrt()
-    error = error[N * chance > 5]  # bars that expect hardly anything say nothing
-    panels[f"after {done}"] = (x, density)
+    area = (SHARE * heaps(level).cdf(edges[:, None])).sum(dim=1).diff()  # of each bar
+    error = (torch.histogram(x, edges).hist - N * area) / (N * area * (1 - area)).sqrt()
+    error = error[N * area > 5]  # bars that expect hardly anything say nothing
+    panels[f"after {done}"] = (x, density(grid, level))
     print(f"after {done:4d} steps: the {len(error)} bars are off by {error.square().mean().sqrt():.2f} expected "
           f"sampling errors (root mean square), the worst by {error.abs().max():.1f}")  # fmt: skip
 viz.densities(
@@ -427,10 +440,26 @@ viz.densities(
 )
 
 # %% [markdown]
-# About 1 is what pure chance gives. The histograms *are* the densities, up to sampling. At step 300 one heap is
-# only a shoulder of the other.
+# About 1 is what pure chance gives. The histograms *are* the densities, up to sampling. Now the guess: how long
+# does the exact density have two tops?
+
+# %%
+fine = torch.linspace(-3, 3, 6001, dtype=torch.float64)
+
+
+def tops(alpha_bar):
+    """How often the density rises and then falls."""
+    rising = density(fine, alpha_bar).diff() > 0
+    return int((rising[:-1] & ~rising[1:]).sum())
+
+
+two = [done for done in range(1, STEPS + 1) if tops(alpha_bar[done - 1]) == 2]
+print(f"steps with two tops: {two[0]} to {two[-1]}, {len(two)} in number")
+
+# %% [markdown]
+# Until step 287. Then one heap is only a shoulder of the other.
 #
-# And the two heaps become one bell, the same for every world we might have started with. That is why drawing can
+# In the end the two are one bell, the same for every world we might have started with. That is why drawing can
 # begin from plain noise.
 
 # %% [markdown]
@@ -447,7 +476,7 @@ viz.densities(
 # *variance exploding* and *variance preserving* (VP).
 #
 # The *signal-to-noise ratio* compares variances: SNR = ᾱ / (1 − ᾱ) = 1 / σ² (Kingma et al. 2021). At SNR 1 there
-# is as much noise as picture, if pictures have variance 1. (Ours have less. Latents come close.)
+# is as much noise as picture, if pictures have variance 1. (Ours have less; latents come close: section 9.)
 
 # %%
 # -> sdlearn/schedule.py
@@ -596,6 +625,13 @@ for name, chips in removed.items():
     print(
         f"{name}: the first three of {len(chips)} steps remove {100 * sum(chips[:3]) / levels[0]:.0f} % of the noise"
     )
+begins, chips = visited[::-1][-5:], removed["evenly spaced timesteps"][-5:]
+print(
+    "the last five of evenly spaced timesteps begin at t =",
+    *begins,
+    "and remove",
+    *(f"{chip:.3f}" for chip in chips),
+)
 viz.curves(
     {
         "σ before each step": {name: one[:-1] for name, one in spacings.items()},
@@ -604,12 +640,14 @@ viz.curves(
     range(1, 16),
     "step of the drawing",
     alt="Left: with evenly spaced timesteps sigma falls steeply at first, then slowly; with evenly spaced sigma in a "
-    "straight line. Right: the noise removed falls from step to step, against a constant amount.",
+    "straight line. Right: the noise removed falls from step to step, but for a small bump before the last, against a "
+    "constant amount.",
 )
 
 # %% [markdown]
-# No: it is *front-loaded*. The first steps take off a lot, the later ones ever less. A sampler removes just as
-# much noise as brings it to the next σ of its list. Which list is best is a question of chapter 03.
+# No: it is *front-loaded*. The first steps take off a lot, the later ones less and less, but for a bump at the end:
+# between t = 71 and t = 0 this list has a long step. Chapter 03 mends that. (A sampler removes just as much noise as
+# brings it to the next σ of its list.)
 
 # %% [markdown]
 # ## 9 · When do cat and dog become the same?
@@ -628,6 +666,7 @@ viz.curves(
 pipe = sdlearn.StableDiffusion.from_pretrained("scenes")
 sheets = {
     "pixels, 128 × 128": pictures,
+    # The encoder adds a little noise of its own, which it is given: zeros, so none.
     "latents, 16 × 16": pipe.encode_image(pictures, torch.zeros(2, 4, 16, 16)),
     "thumbnail, 8 × 8": avg_pool2d(pictures, 16),
 }
@@ -638,7 +677,7 @@ def chance(pair, sigma):
     return 100 * normal(0.0, 1.0).cdf((pair[0] - pair[1]).norm() / (2 * torch.as_tensor(sigma)))
 
 
-TRIALS, places = 400, (100, 300, 500, 700, 850, 999)
+TRIALS, places = 1000, (100, 300, 500, 700, 850, 999)
 lines = {}
 for name, pair in sheets.items():
     measured = torch.tensor([hit_rate(pair, schedule.sigma(t), TRIALS, generator) for t in places])
@@ -647,7 +686,10 @@ for name, pair in sheets.items():
     lines[name] = viz.Measured(
         range(STEPS), chance(pair, schedule.sigmas).tolist(), places, measured.tolist(), give.tolist()
     )
-    print(f"{name:18s} d = {(pair[0] - pair[1]).norm():4.1f}, right at t = 999: {measured[-1]:.0f} %")
+    print(
+        f"{name:18s} standard deviation {pair.std():.2f}, d = {(pair[0] - pair[1]).norm():4.1f}; right at t = 999: "
+        f"{measured[-1]:.1f} % ± {give[-1]:.1f} %, by the formula {expected[-1]:.1f} %"
+    )
 viz.against_theory(
     {"right answers, in percent": lines},
     "timestep t",
@@ -706,7 +748,7 @@ viz.strip(
 # Bit for bit the same with yours. With another schedule the network is told a timestep that does not belong to the
 # noise it sees. If the two are as different as cosine and scaled linear, the picture is lost. If they are nearly
 # the same, the picture is slightly off, and *nobody notices*: no error, no warning. That is why the names of
-# section 4 are dangerous, and why a check with figures is worth more than a look.
+# section 4 are dangerous, and why a check with numbers is worth more than a look.
 
 # %% [markdown]
 # ## 11 · Spot the bug

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sdlearn.exercises.core import Exercise, Mistake
 
@@ -16,19 +15,14 @@ X0, EPS = torch.randn(2, 6, generator=GENERATOR, dtype=torch.float64)
 
 
 def ask_undo(clean: Callable) -> Any:
-    """The clean picture of X0, taken for a noisy one, at three levels of ᾱ: (3, 6)."""
-    return _stacked([clean(X0, EPS, torch.tensor(level, dtype=X0.dtype)) for level in (0.9, 0.36, 0.04)])
+    """The clean picture of X0, taken for a noisy one, at three levels of ᾱ: each (6,)."""
+    return [clean(X0, EPS, torch.tensor(level, dtype=X0.dtype)) for level in (0.9, 0.36, 0.04)]
 
 
 def ask_go_on(go_on: Callable) -> Any:
-    """X0, taken for a noisy picture at ᾱ = 0.8, at two later levels: (2, 6)."""
+    """X0, taken for a noisy picture at ᾱ = 0.8, at two later levels: each (6,)."""
     now, *later = torch.tensor([0.8, 0.5, 0.1], dtype=X0.dtype)
-    return _stacked([go_on(X0, EPS, now, level) for level in later])
-
-
-def _stacked(found: list) -> Any:
-    """One tensor, or the list as it is where something else than tensors was returned."""
-    return torch.stack(found) if all(isinstance(one, Tensor) for one in found) else found
+    return [go_on(X0, EPS, now, level) for level in later]
 
 
 EXERCISES = {
@@ -43,6 +37,7 @@ EXERCISES = {
             Mistake(0.6, "That is √ᾱ, the factor in front of the picture. ᾱ is its square, a share of variance."),
             Mistake(0.64, "That is 1 - ᾱ, the share of noise. What is the share of the picture?"),
             Mistake(0.99, "That is 1 minus the product of the βs. First 1 - β for each step, then the product."),
+            Mistake(36, "In percent? ᾱ is a share: a number between 0 and 1 is asked for."),
             Mistake(0.5, "That is the last step alone. The picture went through the two steps before it as well."),
         ),
         otherwise="Follow the share of the picture through the steps: three factors, each of them 1 - β.",
@@ -84,12 +79,16 @@ EXERCISES = {
             Mistake([2.0, 4.0], "Your SNR is the other way round: it is noise against picture. *Signal* to noise "
                     "should be small where there is much noise."),
             Mistake([2.0, 0.5], "You compared strengths. The SNR compares *variances*: the squares."),
-            Mistake([math.sqrt(0.8), 0.25], "√(1 - ᾱ) is the noise beside a picture that has shrunk to √ᾱ. σ "
-                    "belongs to a picture of full size: divide by its factor."),
+            Mistake([math.sqrt(0.8), 0.25], "√(1 - ᾱ) is the noise beside a shrunken picture. Make the picture "
+                    "full size, then take the root."),
+            Mistake([0.8, 0.25], "1 - ᾱ is the variance of the noise beside a shrunken picture. Make the picture full "
+                    "size, then take the root."),
+            Mistake([0.5, 4.0], "Both upside down: at ᾱ = 0.2, is there more noise or more picture?"),
             Mistake([0.5, 0.25], "Your σ is the picture against the noise. σ = 0 should mean: no noise."),
             Mistake([0.25, 2.0], "The two have changed places: [σ, SNR] is asked for."),
         ),
-        otherwise="There are two numbers: σ = √((1 - ᾱ) / ᾱ) and SNR = ᾱ / (1 - ᾱ). Check that SNR · σ² is 1.",
+        otherwise="ᾱ is the picture's share of the variance, 1 - ᾱ the noise's. Which is larger here, and what does "
+        "that say about σ and SNR? Check that SNR · σ² is 1.",
     ),
     "01.4": Exercise(
         start="The old noise is still in there. Which quantity of independent noises is added up, σ or σ²?",

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -123,15 +125,35 @@ def _same(given: Any, wanted: Any, tolerance: float) -> bool:
 
 
 def _odd(given: Any, wanted: Any) -> str:
-    """What is wrong with the form of an answer, or "": its kind, its shape, numbers that are none."""
+    """What is wrong with the form of an answer, or "": its kind, how many there are, numbers that are none."""
     left, right = _numbers(given), _numbers(wanted)
+    lists = isinstance(wanted, list | tuple) and isinstance(given, list | tuple)
+    if lists and (left is None or right is None):  # texts among them, or tensors: each for itself
+        if len(given) != len(wanted):
+            return _other_number("answer", len(given), len(wanted))
+        return next(filter(None, map(_odd, given, wanted)), "")
     if isinstance(wanted, str) != isinstance(given, str) or (left is None) != (right is None):
         return f"The answer is to be {_kind(wanted)}, and this is {_kind(given)}."
     if left is not None and left.shape != right.shape:
-        return f"The answer has the shape {tuple(left.shape)}, and {tuple(right.shape)} is asked for."
+        if max(left.ndim, right.ndim) > 1:
+            return f"The answer has the shape {tuple(left.shape)}, and {tuple(right.shape)} is asked for."
+        return _other_number("number", left.numel(), right.numel())
     if left is not None and not all(map(math.isfinite, left.flatten().tolist())):
         return "The answer is not finite: look for a division by zero, or the root or logarithm of such a number."
     return ""
+
+
+def _other_number(what: str, given: int, wanted: int) -> str:
+    """That so many are asked for, and so many are given."""
+    asked = f"{_count(wanted).capitalize()} {what}{' is' if wanted == 1 else 's are'} asked for"
+    if given == wanted:  # a list of one number is no number
+        return f"{asked}, and this is a list with {_count(given)} in it: leave its brackets away."
+    return f"{asked}, and {'these are' if given > 1 else 'this is'} {_count(given)}."
+
+
+def _count(number: int) -> str:
+    """A small number in words."""
+    return COUNTS[number] if number < len(COUNTS) else str(number)
 
 
 def _kind(value: Any) -> str:

@@ -96,8 +96,8 @@ def noise_schedules(
     flat = panels.flat
     flat[0].text(t, 0.5, f" t = {t} ", ha="left" if t < 700 else "right", fontsize=9, color=INK)
     flat[0].set(yscale="log", ylim=(2e-5, 1.5))  # the cosine's last ones are near 1
-    flat[2].set(yscale="log", ylim=(0.005, 200), xlabel="timestep t")
-    flat[3].set(ylim=(-11, 11), xlabel="timestep t")
+    flat[2].set(yscale="log", ylim=(0.005, 1e5), xlabel="timestep t")  # the cosine's last one is 20291
+    flat[3].set(ylim=(-22, 12), xlabel="timestep t")
     flat[3].axhline(0, color=INK, linewidth=0.8, linestyle=":")
     flat[1].legend(fontsize=9, frameon=False)
     for k, ((name, schedule), picture) in enumerate(zip(schedules.items(), pictures, strict=True)):
@@ -111,8 +111,8 @@ def _schedule_line(
     axes: Axes, y: np.ndarray, t: int, steps: Sequence[int], style: Mapping[str, str], name: str
 ) -> None:
     """A table over its timesteps, marked at ``steps``, with a large mark at t."""
-    axes.plot(y, label=name, linewidth=1.6, markersize=4, markevery=list(steps), **style)
-    axes.plot([t], y[t], color=style["color"], marker=style["marker"], markersize=8, markeredgecolor="white")
+    axes.plot(y, label=name, linewidth=1.4, markersize=3, markevery=list(steps), **style)
+    axes.plot([t], y[t], color=style["color"], marker=style["marker"], markersize=7, markeredgecolor="white")
 
 
 def _schedules_alt(schedules: Mapping[str, Schedule], t: int, steps: Sequence[int]) -> str:
@@ -157,9 +157,10 @@ def densities(
 def against_theory(
     panels: Mapping[str, Mapping[str, Measured]], x_label: str, *, alt: str = "", bottom: float = 0.0
 ) -> Plot:
-    """One panel a title: lines of theory, and dots with the intervals in which 95 of 100 dots should lie.
+    """One panel a title: lines of theory, and marks with the intervals in which 95 of 100 marks should lie.
 
-    To ``alt`` is added how many intervals hold the line.
+    Measurements of one and the same theory share one grey line, and stand side by side on it. To ``alt`` is added
+    how many intervals hold the line.
     """
     if not panels or not all(0 < len(lines) <= len(LINES) for lines in panels.values()):
         raise ValueError(f"against_theory needs at least one panel, each with 1 to {len(LINES)} lines.")
@@ -175,19 +176,43 @@ def against_theory(
     )
     all_axes = plot.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
-        for style, (name, one) in zip(LINES, lines.items(), strict=False):
-            axes.plot(one.x, one.y, label=name, color=style["color"], linestyle=style["linestyle"], lw=1.4)
-            axes.errorbar(
-                one.places, one.values, one.interval, fmt=style["marker"], color=style["color"],
-                markersize=4.5, capsize=4, lw=1.2,
-            )  # fmt: skip
+        handles = _measured(axes, lines)
         lowest = min(min(one.y) for one in lines.values())
         axes.set_ylim(bottom=bottom if lowest >= bottom else None)
         axes.set_xlabel(x_label)
         axes.set_title(title, fontsize=10, color=INK, loc="left")
-        if len(lines) > 1:
-            axes.legend(fontsize=9, frameon=False)
+        title = None if "theory" in handles else "line: theory; mark: measured"
+        axes.legend(
+            handles.values(),
+            handles,
+            fontsize=9,
+            frameon=False,
+            title=title,
+            title_fontsize=9,
+            alignment="left",
+        )
         _quiet(axes, grid=True)
         axes.tick_params(labelsize=9)
     plot.tight_layout(pad=1.2)
     return plot
+
+
+def _measured(axes: Axes, lines: Mapping[str, Measured]) -> dict[str, object]:
+    """Draw lines and marks of a panel; what the legend shows for each name, a line with its mark if they differ."""
+    first = next(iter(lines.values()))
+    shared = all((one.x, one.y) == (first.x, first.y) for one in lines.values())
+    apart = 0.018 * (max(first.x) - min(first.x)) if shared else 0
+    handles: dict[str, object] = {}
+    if shared:
+        handles["theory"] = axes.plot(first.x, first.y, color=INK, alpha=0.5, lw=1.4)[0]
+    for k, (style, (name, one)) in enumerate(zip(LINES, lines.items(), strict=False)):
+        places = np.asarray(one.places) + apart * (k - (len(lines) - 1) / 2)
+        marks = axes.errorbar(
+            places, one.values, one.interval, fmt=style["marker"], color=style["color"], markersize=4.5,
+            capsize=4, lw=1.2,
+        )  # fmt: skip
+        handles[name] = marks
+        if not shared:
+            line = axes.plot(one.x, one.y, color=style["color"], linestyle=style["linestyle"], lw=1.4)[0]
+            handles[name] = (line, marks)
+    return handles

@@ -30,7 +30,7 @@ from sdlearn.exercises import check
         ("00.4", [1, 4, 128, 192], "far fewer places"),
         ("00.4", (1, 3, 16, 24), "four channels"),
         ("00.4", (1, 4, 16, 16), "square sheet"),
-        ("00.4", (16, 24), "shape (2,)"),
+        ("00.4", (16, 24), "these are two"),
         ("00.5", 20 - 6, "left *out*"),
         ("00.5", 20, "strength 1"),
         ("00.5", 0.3, "the share"),

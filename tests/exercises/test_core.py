@@ -37,10 +37,14 @@ FUNCTION = Exercise(
         (NUMBER, ..., False, "Begin with"),
         (NUMBER, None, False, "Begin with"),
         (NUMBER, "2.5", False, "is to be a number, and this is a text"),
-        (NUMBER, [2.5, 2.5], False, "shape (2,)"),
+        (NUMBER, [2.5, 2.5, 1], False, "One number is asked for, and these are three."),
+        (NUMBER, [2.5], False, "One number is asked for, and this is a list with one in it"),
+        (NUMBER, [], False, "One number is asked for, and this is none."),
+        (NUMBER, torch.ones(2, 2), False, "shape (2, 2), and () is asked for"),
+        (NUMBER, torch.ones(12), False, "and these are 12."),
         (NUMBER, float("nan"), False, "not finite"),
         (NUMBER, object(), False, "is to be a number"),
-        (NUMBER, torch.ones(2), False, "shape (2,), and ()"),
+        (NUMBER, torch.ones(2), False, "One number is asked for, and these are two."),
         (WORD, "C", True, "Yes"),
         (WORD, " c ", True, "Yes"),
         (WORD, "A", False, "blank sheet"),
@@ -53,7 +57,9 @@ FUNCTION = Exercise(
         (FUNCTION, lambda x: ..., False, "Fill in"),
         (FUNCTION, lambda x: None, False, "Fill in"),
         (FUNCTION, ..., False, "Fill in"),
-        (FUNCTION, lambda x: x[:2], False, "shape (2,), and (3,)"),
+        (FUNCTION, lambda x: x[:2], False, "Three numbers are asked for, and these are two."),
+        (FUNCTION, lambda x: x.sum(), False, "Three numbers are asked for, and this is one."),
+        (FUNCTION, lambda x: x[None] + 2, False, "shape (1, 3), and (3,) is asked for"),
         (FUNCTION, lambda x: x / 0, False, "not finite"),
         (FUNCTION, lambda: 1, False, "Your function stopped: TypeError"),
         (FUNCTION, 4, False, "A function is asked for, and this is a number"),
@@ -69,7 +75,27 @@ def test_lists_of_numbers_and_words():
     exercise = Exercise("Both.", [1.0, "a"], "Yes.", (), "No.")
     assert judge(exercise, (1.0, "A")).right
     assert judge(exercise, (1.0, ...)).text == "Both."
-    assert not judge(exercise, (1.0, "b")).right and not judge(exercise, [1.0]).right
+    assert judge(exercise, (1.0, "b")).text == "No."
+    assert judge(exercise, [1.0]).text == "Two answers are asked for, and this is one."
+    assert judge(exercise, [1.0, 2.0]).text == "The answer is to be a text, and this is a number."
+    assert "not finite" in judge(exercise, [float("inf"), "a"]).text
+    pair = Exercise("Both.", [1.0, 2.0], "Yes.", (), "No.")
+    assert judge(pair, 2.0).text == "Two numbers are asked for, and this is one."
+    assert "not finite" in judge(pair, [1.0, float("nan")]).text
+
+
+def test_the_form_of_each_tensor_in_a_list_is_looked_at():
+    right = [torch.ones(3), torch.zeros(2, 3)]
+    exercise = Exercise("Both.", right, "Yes.", (), "No.")
+    assert judge(exercise, list(right)).right
+    assert judge(exercise, [torch.zeros(3), torch.zeros(2, 3)]).text == "No."
+    assert "not finite" in judge(exercise, [torch.ones(3), torch.full((2, 3), torch.nan)]).text
+    assert (
+        judge(exercise, [torch.ones(4), right[1]]).text == "Three numbers are asked for, and these are four."
+    )
+    assert "shape (3, 2), and (2, 3)" in judge(exercise, [right[0], torch.zeros(3, 2)]).text
+    assert judge(exercise, right[:1]).text == "Two answers are asked for, and this is one."
+    assert "is to be a list" in judge(exercise, torch.ones(3)).text
 
 
 def test_unknown_names():
