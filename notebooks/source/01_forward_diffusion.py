@@ -718,8 +718,8 @@ for name, one in schedules.items():
 # %% [markdown]
 # With the cosine schedule the last sheet is noise for everybody: 50 %. The linear one of Ho et al. comes close. Stable
 # Diffusion's leaves a clear trace. Drawing, however, begins with *pure* noise, which its model has never quite seen.
-# This is a known flaw: it has trouble with very dark and very bright pictures, because the last trace of training pictures is
-# their brightness (Lin et al. 2024).
+# This is a known flaw: it has trouble with very dark and very bright pictures, because the last trace of training
+# pictures is their brightness (Lin et al. 2024).
 
 # %% [markdown]
 # ## 10 · Your schedule in the running pipeline

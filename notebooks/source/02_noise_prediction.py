@@ -806,7 +806,7 @@ viz.strip(
 # %%
 tint_of_noise, tint_of_dream = start.mean(dim=(2, 3)), dreams.mean(dim=(2, 3))  # (64, 3) each
 print(f"resemblance of the mean colours: {resemblance(tint_of_noise, tint_of_dream):.2f}")
-shown = [0, 6, 12, 18, 24, 29]
+shown = [0, 5, 9, 14, 18, 23]
 viz.strip(
     {
         "the state": [to_images(states[k][:1])[0] for k in shown],

@@ -113,7 +113,7 @@ class Slider:
         self.page.keyboard.press(key)
 
     def drag(self, share: float, moves: int = 12) -> None:
-        """Take the handle to ``share`` of the track in that many moves of the mouse, to and fro on the way."""
+        """Take the handle to ``share`` of the track in that many moves of the mouse, back and forth on the way."""
         self.root.scroll_into_view_if_needed()
         track, handle = self.root.locator(".noUi-target").bounding_box(), self.handle.bounding_box()
         y = handle["y"] + handle["height"] / 2
