@@ -178,8 +178,8 @@ EXERCISES = {
             Mistake([3.2, 5.76], "σ↓ is right. The fresh noise is multiplied by a strength, not by a variance."),
             Mistake([7**0.5, 3.0], "Your σ↑ leads from 4 up to 5. Going back, part of that noise is in x already: it "
                     "is old noise, not fresh. Compare with the line `up = …` of euler_ancestral."),
-            Mistake([3.0, 1.0], "You subtracted strengths, 5 - 4 and 4 - 1. It is *variances* that add up; and for up read "
-                    "the line `up = …` of euler_ancestral."),
+            Mistake([3.0, 1.0], "You subtracted strengths, 5 - 4 and 4 - 1. It is *variances* that add up; and for up "
+                    "read the line `up = …` of euler_ancestral."),
             Mistake([4.0, 3.0], "You went down to 4 and then added noise: you end above 4. Come up to 4 from below."),
             Mistake([4.0, 2.4], "You went down to 4 and then added noise: you end above 4. Come up to 4 from below."),
             Mistake([4.0, 0.0], "That is η = 0: Euler, without fresh noise."),
@@ -188,8 +188,8 @@ EXERCISES = {
         "read the line `up = …` of euler_ancestral again, with η = 1.",
     ),
     "03.5": Exercise(
-        start="Two equations, two unknowns: what are x and v, in x₀ and ε? Or draw (x₀, ε) as an arrow: what do x and v do "
-        "to it?",
+        start="Two equations, two unknowns: x and v in x₀ and ε. Or draw (x₀, ε) as an arrow: what do x and v "
+        "do to it?",
         right=v_step,
         praise="(x, v) is (x₀, ε), turned by an angle. Turn back, and the rest is DDIM as before.",
         mistakes=(
