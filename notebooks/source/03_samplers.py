@@ -131,7 +131,7 @@ viz.strip(
 )
 
 # %% [markdown]
-# Blots. The model works on latents, pictures in code (chapter 04). A mean of latents is no latent of any picture, so
+# Blots. The model works on latents, coded pictures (a later chapter). A mean of latents is no latent of any picture, so
 # the decoder scribbles. But see the colours: orange above red. (The background is guessed already: the colour of a
 # whole sky can be made out even in strong noise.) So the belief must not be trusted at once. But the *direction* is
 # good: away from the noise, towards the data. We take a small step and ask again.
