@@ -88,10 +88,10 @@ def test_errors_are_drawn_with_the_fit_of_their_end():
     assert np.allclose(fit.get_ydata(), [0.01 * (20 / n) ** 2 for n in STEPS])
 
 
-def test_five_styles_differ_in_colour_and_mark():
+def test_six_styles_differ_in_colour_and_mark():
     colours = {to_rgb(style["color"]) for style in sampler_plots.STYLES}
     marks = {style["marker"] for style in sampler_plots.STYLES}
-    assert len(colours) == len(marks) == len(sampler_plots.STYLES) == 5
+    assert len(colours) == len(marks) == len(sampler_plots.STYLES) == 6
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_five_styles_differ_in_colour_and_mark():
             r"'a': paths are .* got \(3, 2\)",
         ),
         (lambda: viz.stairs([2.0, 1.0], {"a": [2.0]}), "each of 2 values"),
-        (lambda: viz.stairs([2.0], {str(k): [2.0] for k in range(6)}), "at most 5"),
-        (lambda: viz.noise_levels({}), "1 to 5 schedules"),
+        (lambda: viz.stairs([2.0], {str(k): [2.0] for k in range(7)}), "at most 6"),
+        (lambda: viz.noise_levels({}), "1 to 6 schedules"),
         (lambda: viz.error_against_steps({}, STEPS), "at least one panel"),
         (lambda: viz.error_against_steps({"a": {}}, STEPS), "at least one panel"),
     ],

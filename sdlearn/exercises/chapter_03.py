@@ -10,6 +10,7 @@ from torch import Tensor
 from sdlearn.exercises.core import Exercise, Mistake
 from sdlearn.trace import Prediction
 
+NO_SLOPE = "a Prediction was taken for a slope"
 GENERATOR = torch.Generator().manual_seed(3)
 X, V = torch.randn(2, 6, generator=GENERATOR, dtype=torch.float64)
 
@@ -26,9 +27,15 @@ def ask_v_step(step: Callable) -> list[Tensor]:
     return [step(X, V, here, there) for here, there in levels]
 
 
-def ask_midpoint(step: Callable) -> list[Tensor]:
-    """Two steps of a sampler along ``bent``: each (6,)."""
-    return [step(bent, X, sigma, after) for sigma, after in ((3.0, 1.0), (0.8, 0.5))]
+def ask_midpoint(step: Callable) -> list[Tensor] | str:
+    """Two steps of a sampler along ``bent``: each (6,); a text where it took a Prediction for a slope."""
+    try:
+        ends = [step(bent, X, sigma, after) for sigma, after in ((3.0, 1.0), (0.8, 0.5))]
+    except TypeError as error:
+        if "Prediction" in str(error):
+            return NO_SLOPE
+        raise
+    return NO_SLOPE if any(isinstance(end, Prediction) for end in ends) else ends
 
 
 def parts(x: Tensor, v: Tensor, alpha_bar: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,6 +56,21 @@ def v_taken_for_eps(x: Tensor, v: Tensor, here: Tensor, there: Tensor) -> Tensor
 
 def sign_of_v(x: Tensor, v: Tensor, here: Tensor, there: Tensor) -> Tensor:
     return v_step(x, -v, here, there)
+
+
+def exchanged(x: Tensor, v: Tensor, here: Tensor, there: Tensor) -> Tensor:
+    eps, x0 = parts(x, v, here)
+    return there**0.5 * x0 + (1 - there) ** 0.5 * eps
+
+
+def sign_in_x0(x: Tensor, v: Tensor, here: Tensor, there: Tensor) -> Tensor:
+    x0, eps = parts(x, -v, here)[0], parts(x, v, here)[1]
+    return there**0.5 * x0 + (1 - there) ** 0.5 * eps
+
+
+def sign_in_eps(x: Tensor, v: Tensor, here: Tensor, there: Tensor) -> Tensor:
+    x0, eps = parts(x, v, here)[0], parts(x, -v, here)[1]
+    return there**0.5 * x0 + (1 - there) ** 0.5 * eps
 
 
 def without_roots(x: Tensor, v: Tensor, here: Tensor, there: Tensor) -> Tensor:
@@ -82,6 +104,17 @@ def backwards(denoise: Callable, x: Tensor, sigma: float, after: float) -> Tenso
     middle = (sigma + after) / 2
     there = x + (sigma - middle) * denoise(x, sigma).eps
     return x + (sigma - after) * denoise(there, middle).eps
+
+
+def geometric(denoise: Callable, x: Tensor, sigma: float, after: float) -> Tensor:
+    middle = (sigma * after) ** 0.5
+    there = x + (middle - sigma) * denoise(x, sigma).eps
+    return x + (after - sigma) * denoise(there, middle).eps
+
+
+def without_eps(denoise: Callable, x: Tensor, sigma: float, after: float) -> Tensor:
+    there = x + (after - sigma) / 2 * denoise(x, sigma)
+    return x + (after - sigma) * denoise(there, (sigma + after) / 2)
 
 
 def same_level(denoise: Callable, x: Tensor, sigma: float, after: float) -> Tensor:
@@ -134,7 +167,8 @@ EXERCISES = {
         otherwise="error · steps² stays the same: 0.08 · 10² = ? · 40².",
     ),
     "03.4": Exercise(
-        start="σ↑ = σ′ √(σ² - σ′²) / σ first. Then σ↓ from σ↓² + σ↑² = σ′². The answer is a list: [down, up].",
+        start="Two unknowns. One equation: variances add up to σ′². The other stands in euler_ancestral, in "
+        "section 4. The answer is a list: [down, up].",
         right=[3.2, 2.4],
         praise="3.2² + 2.4² = 4²: old and new noise together are just the noise of the next level.",
         mistakes=(
@@ -143,16 +177,19 @@ EXERCISES = {
             Mistake([10.24, 5.76], "These are variances. A strength is the root of one."),
             Mistake([3.2, 5.76], "σ↓ is right. The fresh noise is multiplied by a strength, not by a variance."),
             Mistake([7**0.5, 3.0], "Your σ↑ leads from 4 up to 5. Going back, part of that noise is in x already: it "
-                    "is to be multiplied by σ′ / σ."),
+                    "is old noise, not fresh. Compare with the line `up = …` of euler_ancestral."),
+            Mistake([3.0, 1.0], "You subtracted strengths, 5 - 4 and 4 - 1. It is *variances* that add up; and for up "
+                    "read the line `up = …` of euler_ancestral."),
             Mistake([4.0, 3.0], "You went down to 4 and then added noise: you end above 4. Come up to 4 from below."),
             Mistake([4.0, 2.4], "You went down to 4 and then added noise: you end above 4. Come up to 4 from below."),
             Mistake([4.0, 0.0], "That is η = 0: Euler, without fresh noise."),
         ),
-        otherwise="Check that down² + up² is 4² = 16, and that up is 4 · √(25 - 16) / 5.",
+        otherwise="Do your two fulfil the equation of section 4: is down² + up² the variance of the next level? If so, "
+        "read the line `up = …` of euler_ancestral again, with η = 1.",
     ),
     "03.5": Exercise(
-        start="x = √ᾱ x₀ + √(1 - ᾱ) ε and v = √ᾱ ε - √(1 - ᾱ) x₀. Multiply one by √ᾱ, the other by √(1 - ᾱ), and add "
-        "or subtract: x₀ and ε come out.",
+        start="Two equations, two unknowns: x and v in x₀ and ε. Or draw (x₀, ε) as an arrow: what do x and v "
+        "do to it?",
         right=v_step,
         praise="(x, v) is (x₀, ε), turned by an angle. Turn back, and the rest is DDIM as before.",
         mistakes=(
@@ -161,7 +198,12 @@ EXERCISES = {
             Mistake(lambda x, v, here, there: x, "Nothing has moved: you took x₀ and ε out and put them together at "
                     "one and the same level. x and v belong to ᾱ, the level *before* the step; the next ᾱ is for "
                     "putting together."),
-            Mistake(sign_of_v, "The sign of v: x₀ = √ᾱ x - √(1 - ᾱ) v, and ε = √(1 - ᾱ) x + √ᾱ v."),
+            Mistake(sign_of_v, "The sign of v is wrong in both: you turned the arrow onwards, not back. Put x = √ᾱ x₀ "
+                    "+ √(1 - ᾱ) ε and v into your lines: does x₀ come out?"),
+            Mistake(sign_in_x0, "ε is right. In x₀ the sign of v is wrong: put x and v into it; ε must cancel."),
+            Mistake(sign_in_eps, "x₀ is right. In ε the sign of v is wrong: put x and v into it; x₀ must cancel."),
+            Mistake(exchanged, "x₀ and ε have changed places, when you took them out or when you put them together. At "
+                    "ᾱ = 1 there is no noise: which of the two is x there?"),
             Mistake(without_roots, "x₀ and ε are right. Put together, they need roots: ᾱ is a share of variance."),
             Mistake(lambda x, v, here, there: there**0.5 * parts(x, v, here)[0],
                     "You put no noise back. This is a shrunk x₀, and the network will look for noise in it."),
@@ -184,6 +226,8 @@ EXERCISES = {
             Mistake(same_level, "x is in the middle, but you told the network the σ of the beginning. They must belong "
                     "together."),
             Mistake(as_heun, "That is Heun: the mean of the slopes at both ends. Here one is used, the middle's."),
+            Mistake(geometric, "The middle of σ and σ′ is meant, not that of their logarithms."),
+            Mistake(without_eps, "denoise returns a Prediction, a pair; its `.eps` is the slope."),
             Mistake(backwards, "The sign: your steps lead to more noise. A step's length is σ′ - σ, below zero."),
         ),
         otherwise="Test it where the slope is the same everywhere: it should do what Euler does. Then check that x and "

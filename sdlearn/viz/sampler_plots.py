@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 
 from sdlearn.viz.plots import BAND, GAP, INK, LINES, WIDTH, Plot, _quiet, _text
 
-STYLES = (  # two more than LINES, as easy to tell apart
+STYLES = (  # three more than LINES, as easy to tell apart
     *LINES,
     {"color": "#CC79A7", "marker": "D", "linestyle": "-."},
     {"color": "#000000", "marker": "v", "linestyle": (0, (5, 1, 1, 1, 1, 1))},
+    {"color": "#56B4E9", "marker": "P", "linestyle": (0, (3, 1, 1, 1))},
 )
 PALE = "#c4c4c4"
 
@@ -117,7 +118,7 @@ def noise_levels(schedules: Mapping[str, Sequence[float]]) -> Plot:
         raise ValueError(f"noise_levels needs 1 to {len(STYLES)} schedules.")
     half = {name: sum(s < levels[0] / 2 for s in levels[1:]) for name, levels in schedules.items()}
     told = "; ".join(f"{name} {count} of {len(schedules[name]) - 1}" for name, count in half.items())
-    plot = Plot(WIDTH, 310, f"How many steps end below half of the first noise level: {told}.")
+    plot = Plot(WIDTH, 340, f"How many steps end below half of the first noise level: {told}.")
     left, right = plot.subplots(1, 2, width_ratios=(3, 2))
     for row, (style, (name, levels)) in enumerate(zip(STYLES, schedules.items(), strict=False)):
         dots = np.array([s for s in levels if s > 0])

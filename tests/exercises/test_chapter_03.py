@@ -53,6 +53,28 @@ def old_level(denoise, x, sigma, after):
     return x + (after - sigma) * denoise(there, sigma).eps
 
 
+def turned(signs=(1, 1), swap_first=False, swap_last=False):
+    """DDIM on v with mistakes: signs of v in x0 and in eps; x0 and eps exchanged before or after."""
+
+    def step(x, v, here, there):
+        a, b, c, d = roots(here, there)
+        x0, eps = a * x - signs[0] * b * v, b * x + signs[1] * a * v
+        x0, eps = (eps, x0) if swap_first else (x0, eps)
+        c, d = (d, c) if swap_last else (c, d)
+        return c * x0 + d * eps
+
+    return step
+
+
+def forgot_eps(denoise, x, sigma, after):
+    return x + (after - sigma) * denoise(x + (after - sigma) / 2 * denoise(x, sigma).eps, (sigma + after) / 2)
+
+
+def middle_of_logarithms(denoise, x, sigma, after):
+    middle = math.exp((math.log(sigma) + math.log(after)) / 2)
+    return x + (after - sigma) * denoise(euler_once(denoise, x, sigma, middle), middle).eps
+
+
 WRONG = [
     ("03.1", 2 + 0.4 * 3, "noise was added"),
     ("03.1", 2 - 3, "σ times as strong"),
@@ -66,14 +88,23 @@ WRONG = [
     ("03.4", [4 - 2.4, 2.4], "subtracted strengths"),
     ("03.4", [math.sqrt(16 - 5.76), 5.76], "not by a variance"),
     ("03.4", [math.sqrt(16 - 9), 3], "leads from 4 up to 5"),
+    ("03.4", [3, 1], "subtracted strengths, 5 - 4"),
+    ("03.4", [1, 3], "`up = …`"),
     ("03.4", [4, 3], "end above 4"),
     ("03.5", v_is_noise, "took v for the noise"),
     ("03.5", levels_confused, "one and the same level"),
-    ("03.5", wrong_sign, "sign of v"),
+    ("03.5", wrong_sign, "wrong in both"),
+    ("03.5", turned((-1, 1)), "ε is right"),
+    ("03.5", turned((1, -1)), "x₀ is right"),
+    ("03.5", turned(swap_first=True), "changed places"),
+    ("03.5", turned(swap_last=True), "changed places"),
     ("03.5", no_noise_back, "no noise back"),
     ("03.6", euler_once, "That is Euler"),
     ("03.6", two_halves, "half the length"),
     ("03.6", upwards, "to more noise"),
+    ("03.6", forgot_eps, "`.eps` is the slope"),
+    ("03.6", lambda denoise, x, sigma, after: denoise(x, sigma), "`.eps` is the slope"),
+    ("03.6", middle_of_logarithms, "not that of their logarithms"),
     ("03.6", old_level, "σ of the beginning"),
     ("03.1", 17, "Put the three numbers"),
     ("03.2", 7, "Count the calls"),
@@ -97,6 +128,11 @@ def test_no_two_answers_are_the_same(name):
     assert len(exercise.mistakes) >= 2
     for mistake in exercise.mistakes:
         assert check(name, mistake.answer).text == mistake.text
+
+
+@pytest.mark.parametrize("name", ["03.4", "03.5"])
+def test_the_first_hint_is_no_recipe(name):
+    assert "√" not in EXERCISES[name].start
 
 
 def test_questions_do_not_spoil_what_they_are_asked_with():
