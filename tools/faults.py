@@ -78,10 +78,25 @@ def output_text(notebook: NotebookNode) -> str:
     return "\n".join(out.get("text", "") or out.get("data", {}).get("text/plain", "") for out in outputs)
 
 
+NO_STATEMENTS = (
+    r"```.*?```",
+    r"`[^`]*`",
+    r"\$\$.*?\$\$",
+    r"\([^()]*\b(?:19|20)\d\d\)",
+    r"\[[^\]]*\]\([^)]*\)",
+    r"\bin (?:19|20)\d\d\b",
+    r"\b[Cc]hapters? \d+(?:(?:, | and )\d+)*",
+    r"\b[Ss]ections? \d+(?:(?:, | and )\d+)*",
+    r"\b\d\d\.\d\b(?=\*\*)",
+    r"\b[a-z]\d\b",  # x0
+)
+
+
 def numbers_in_prose(notebook: NotebookNode) -> set[str]:
-    """The numbers that the text states, apart from card, code, formulas, headings, lists' own, sources."""
+    """The numbers that the text states, apart from card, code, formulas, headings, links, lists' own, sources, years,
+    and the numbers of chapters, sections and exercises."""
     cells = [cell.source for cell in notebook.cells[1:] if cell.cell_type == "markdown"]
     text = "\n\n".join(cell for cell in cells if not cell.startswith("## Sources"))
-    for skipped in (r"```.*?```", r"`[^`]*`", r"\$\$.*?\$\$", r"\([^()]*\b(?:19|20)\d\d\)"):
+    for skipped in NO_STATEMENTS:
         text = re.sub(skipped, "", text, flags=re.DOTALL)
     return set(NUMBER.findall(re.sub(r"^(?:#+ .*|\d+\.)", "", text, flags=re.MULTILINE)))
