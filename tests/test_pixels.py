@@ -108,3 +108,22 @@ def test_a_dream_depends_on_its_own_seed_alone():
     torch.testing.assert_close(
         pixels.dream(unet, schedule, 1, steps=4, seed=7)[0], three[2], rtol=1e-4, atol=1e-3
     )
+
+
+def test_the_shipped_model_is_whole_small_and_draws_what_it_has_learnt():
+    """A dream is hardly further from the nearest drawing than a drawing is from the nearest other one."""
+    from sdlearn.environment import wrong_files
+    from sdlearn.paths import shipped_model
+
+    folder = shipped_model("cats_and_dogs")
+    assert wrong_files(folder) == []
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 8e6
+    unet, schedule = load_pixel_model("cats_and_dogs")
+    dreams = pixels.dream(unet, schedule, 16, steps=20)
+    drawn, labels = cats_and_dogs(1000, seed=2)
+    drawings = torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
+    distances = torch.cdist(dreams.flatten(1), drawings.flatten(1))
+    usual = torch.cdist(drawings[:16].flatten(1), drawings.flatten(1)).topk(2, largest=False).values[:, 1]
+    assert distances.amin(dim=1).mean() < 1.5 * usual.mean()
+    animals = labels[distances.argmin(dim=1)]
+    assert 3 <= animals.sum() <= 13  # both occur
