@@ -27,7 +27,7 @@
 # ## 1 · Where is it hardest?
 #
 # Our world is small here: pictures of one cat or one dog, 32 pixels wide. No text, no latents. The network works
-# on the pixels themselves, as the first of these models did (Ho et al. 2020).
+# on the pixels themselves, like the models with which such pictures first became good (Ho et al. 2020).
 
 # %%
 import torch
@@ -187,8 +187,8 @@ print(f"the finished network: {test_error(finished):.3f}")
 # %% [markdown]
 # ## 3 · The smallest networks
 #
-# The smallest network that looks at pictures is one convolution: one filter of 3 x 3 places for each colour. It has
-# no use for t.
+# The smallest network that looks at pictures is one convolution: for each colour of the answer one filter, which
+# looks at 3 x 3 places of all three colours. It has no use for t.
 
 
 # %%
@@ -340,9 +340,10 @@ viz.error_by_timestep(
 )
 
 # %% [markdown]
-# Without the clock a network must find one compromise for all noise levels. With it, one and the same network
-# behaves like a thousand. (Larger networks can guess the noise level from the picture, and then the clock gains
-# less. We will use it all the same, as everybody does.)
+# Without the clock a network must find one compromise for all noise levels. It happens to fit where the two curves
+# meet. With the clock, one and the same network can act differently at each level, and gains on both sides. (At the
+# smallest t both are too small to be of use.) Larger networks can guess the noise level from the picture, and then
+# the clock gains less. We will use it all the same, as everybody does.
 
 # %% [markdown]
 # ## 4 · A way around
@@ -368,9 +369,9 @@ print(f"after ten layers: resemblance with the input {resemblance(first, plain):
 print(f"each with a way around it:                   {resemblance(first, around):5.2f}")
 
 # %% [markdown]
-# The plain stack has forgotten its input before it has learnt anything. With ways around, a fresh stack hardly
-# changes the picture, and learning means to add what is missing. This is the **residual block**. Here it is with the
-# clock between its two convolutions, and with a group normalisation before each, which keeps the numbers at one
+# The plain stack has forgotten its input before it has learnt anything. With ways around, a part of it is still there
+# after ten random layers, and learning means to add what is missing. This is the **residual block**. Here it is with
+# the clock between its two convolutions, and with a group normalisation before each, which keeps the numbers at one
 # size (Wu and He 2018):
 
 # %%
@@ -692,12 +693,15 @@ viz.loss_curve({"without skips": losses_without, "with skips": losses_with}, win
 viz.strip(
     *beliefs({"without skips": without_skips, "with skips": live}),
     zoom=3.5,
-    alt="What both believe after the same short training. With skips the belief is sharper and less noisy.",
+    alt="What both believe after the same short training. Without skips it is the noisy picture, unchanged. "
+    "With skips it is smoother and paler.",
 )
 
 # %% [markdown]
-# Without skips it has not even begun: its loss is that of the answer 0. Noise is *all* detail, and without skips every
-# speck of it has to pass through the eye of the needle at the bottom.
+# Without skips it has not even begun: its loss is that of the answer 0. (At t = 50 its belief looks better: it is the
+# noisy picture, from which nothing was taken, neither noise nor picture.) The bottom has room enough for all numbers of
+# a picture. But noise is *all* detail, and the network would first have to learn to pack every speck of it into the
+# bottom and to unpack it again. The skips hand it over for nothing.
 
 # %% [markdown]
 # ## 6 · The live run
@@ -710,14 +714,15 @@ print(f"test error {test_error(live):.3f}; the finished network: {test_error(fin
 viz.loss_curve({"the live run": losses_live})
 
 # %% [markdown]
-# Remember this curve when you train something of your own: it falls steeply, then hardly any more, and it *keeps
-# jumping*. A batch with small timesteps is simply harder. Whether the pictures get better can no longer be seen in
-# it. One has to look at them.
+# Remember this curve when you train something of your own: it falls steeply, then slowly, and it *keeps
+# jumping*. A batch with small timesteps is simply harder. So single steps say nothing; only a mean over many does. And
+# whether the pictures get better, it does not say at all. One has to look at them.
 #
 # ## 7 · What do they see?
 #
-# The finished network has the same parts, twice as many channels, and more training. Here is its answer beside the
-# truth: the same picture with the same noise at five timesteps, one of the three colours.
+# The finished network has the same parts, twice as many channels (so about four times the numbers), and more
+# training. Here is its answer beside the truth: the same picture with the same noise at five timesteps, one of the
+# three colours.
 
 # %%
 moments = [3, 30, 150, 500, 999]
@@ -794,14 +799,15 @@ dreams = states[-1]
 viz.strip(
     {"the live run": to_images(from_live), "the finished one, same noise": to_images(dreams[:10])},
     zoom=2.8,
-    alt="Ten dreams each. The live run's are blotches, some with ears or a face. The finished network's are "
+    alt="Ten dreams each. The live run's are blotches, darker in the middle. The finished network's are "
     "cats and dogs, often in the same colour as the blotch above.",
 )
 
 # %% [markdown]
-# A minute of training gives what a minute can give: the right colours, a body, here and there a face. The finished one
-# shows where it leads. The same noise has often become the same colour in both. Why? Perhaps a noise has a faint tint
-# of its own. We compare the mean colours of the noises with those of the dreams, and watch one of them grow.
+# A minute of training gives what a minute can give: something green below, something blue above, and a blotch where
+# an animal would be. The finished one shows where it leads. The same noise has often become the same colour in both.
+# Why? Perhaps a noise has a faint tint of its own. We compare the mean colours of the noises with those of the
+# dreams, and watch one of them grow.
 
 # %%
 tint_of_noise, tint_of_dream = start.mean(dim=(2, 3)), dreams.mean(dim=(2, 3))  # (64, 3) each
@@ -819,7 +825,8 @@ viz.strip(
 )
 
 # %% [markdown]
-# A tint that no eye can see in the noise goes a long way towards deciding the colour.
+# A tint that no eye can see in the noise goes a long way towards deciding the colour. The noise knows of no animal. But
+# the loop always makes the same of the same noise, and it carries the tint along.
 #
 # The first beliefs are worth little: there σ is so large that a small error of the noise becomes a large one of the
 # picture, which ends at the limits of white and black. Then comes a ghost, the *mean* of all animals that would still
@@ -842,7 +849,8 @@ print("a cat, a dog: the very same answer:", torch.equal(*answers))
 # %% [markdown]
 # It has no part that could listen. So we get what the noise brings. How many cats is that? A judge, as simple as
 # can be: it looks for the nearest of our training pictures, pixel by pixel, and says what that one is.
-# What is further away than every unseen true picture is, it calls neither. Does it know cats? First the true
+# What is further away than every unseen true picture is, it calls neither. That rejects specks, not blur: whether a
+# dream is an animal at all, your eyes say better; the judge only says which. Does it know cats? First the true
 # pictures:
 
 # %%
@@ -959,8 +967,8 @@ wrong = dream(another, start[:10])[0][-1]
 viz.strip(
     {"as it should be": to_images(dreams[:10]), "with the bug": to_images(wrong)},
     zoom=2.8,
-    alt="Above, the dreams from before. Below, from the same noise and the same weights, other and spoilt pictures: "
-    "wrong colours, specks.",
+    alt="Above, the dreams from before. Below, from the same noise and the same weights, the same animals, but all of "
+    "them in one dull green.",
 )
 
 # %% [markdown]
@@ -969,11 +977,12 @@ viz.strip(
 #
 # ---
 #
-# Sine and cosine have changed places. Both orders are fine *for training*: the paper has one, Stable Diffusion the
-# other. But weights remember the order they were trained with. With the hands swapped, the network reads another time
-# than you mean. This has happened in several well-known projects. In one of them a whole video model kept its sharp
-# details and lost its composition (the sources link to two cases). The test that
-# finds it is the one of section 9: the same numbers as a trusted program, not only the same shapes.
+# Sine and cosine have changed places. Both orders are fine *for training*: the code of Ho et al. puts all sines
+# first, Stable Diffusion's all cosines, and Vaswani et al. let them alternate. But weights remember the order they
+# were trained with. With the hands swapped, each hand is mirrored, and the clock shows a time that does not exist.
+# This has happened in several well-known projects. Here the shapes survive and the colours are lost; a video model
+# kept its sharp details and lost its composition (the sources link to both cases). So do not look for a symptom. The
+# test that finds it is the one of section 9: the same numbers as a trusted program, not only the same shapes.
 
 # %% [markdown]
 # ## 11 · Exercises
@@ -1083,7 +1092,7 @@ check("02.6", answer)
 # * K. He, X. Zhang, S. Ren, J. Sun: *Deep Residual Learning for Image Recognition* (2015),
 #   [arXiv:1512.03385](https://arxiv.org/abs/1512.03385). The way around.
 # * A. Vaswani et al.: *Attention Is All You Need* (2017), [arXiv:1706.03762](https://arxiv.org/abs/1706.03762). Section
-#   3.5: sines and cosines of many speeds; with 10,000 as the longest period.
+#   3.5: sines and cosines of many speeds, with wavelengths from 2π towards 10,000 · 2π.
 # * Y. Wu, K. He: *Group Normalization* (2018), [arXiv:1803.08494](https://arxiv.org/abs/1803.08494).
 # * J. Song, C. Meng, S. Ermon: *Denoising Diffusion Implicit Models* (2021),
 #   [arXiv:2010.02502](https://arxiv.org/abs/2010.02502). The loop of section 8.

@@ -185,8 +185,8 @@ for steps in (50, 200, 1000):
 #
 # The cure is to keep a part of x. How large a part follows from the forward process: if noise was added by
 # the rules of chapter 01, where was x one step before? The answer is a Gaussian, and its mean and variance
-# are the sampler **DDPM** (equation 7 and algorithm 2 of Ho et al. 2020). With β = 1 − ᾱ/ᾱ′, the share of noise that
-# the step had added:
+# are the sampler **DDPM** (Ho et al. 2020: the mean is their equation 11, the variance equation 7). With β = 1 − ᾱ/ᾱ′,
+# the share of noise that the step had added, also where timesteps are left out (Nichol and Dhariwal 2021):
 #
 # $$x' = \frac{1}{\sqrt{1-\beta}}\Big(x - \frac{\beta}{\sqrt{1-\bar\alpha}}\,\varepsilon\Big)
 # + \sqrt{\beta\,\frac{1-\bar\alpha'}{1-\bar\alpha}}\;n, \qquad n \sim \mathcal N(0, 1)$$
@@ -768,15 +768,19 @@ for title, lines in errors.items():
     print(
         title, *(f"{name} {viz.slope(COUNTS[3:], line[3:]):.2f}" for name, line in lines.items()), sep="   "
     )
+plms = errors["equal steps in σ"]["PLMS"]
+climbing = [viz.slope(COUNTS[k : k + 2], plms[k : k + 2]) for k in range(len(COUNTS) - 1)]
+print("PLMS with equal steps, from point to point:", *(f"{one:.2f}" for one in climbing))
 viz.error_against_steps(errors, COUNTS, fit_from=3)
 
 # %% [markdown]
 # Euler's error halves with twice the steps: order 1. Heun and 2M divide it by four: order 2.
 #
-# PLMS is the surprise. With equal steps its order is measured as 3.83, not quite 4. The first steps have less to look
-# back on; their error falls more slowly, and would take over with still more steps. With Karras' spacing the order is
-# 2: the weights were derived *for equal steps*, and on the right they are used for unequal ones. With weights for the
-# steps as they are, it is called LMS (linear multistep, `sdlearn/samplers_more.py`).
+# PLMS is the surprise. With equal steps its slope climbs from point to point towards 4, the number of slopes that it
+# looks at. (The first steps have less to look back on, but their errors are tiny here.) With Karras' spacing it is 2,
+# which is also what Liu et al. prove: the weights were derived *for equal steps*, and on the right they are used for
+# unequal ones. With weights for the steps as they are, it is called LMS (linear multistep,
+# `sdlearn/samplers_more.py`).
 #
 # Order is not everything. It says how fast the error *falls*, not how large it is. Look at the left end of the
 # lines, where pictures are drawn.
@@ -1117,9 +1121,11 @@ for name, steps in pairs.items():
 # ## Sources
 #
 # * J. Ho, A. Jain, P. Abbeel: *Denoising Diffusion Probabilistic Models* (2020),
-#   [arXiv:2006.11239](https://arxiv.org/abs/2006.11239). DDPM: equation 7, algorithm 2.
+#   [arXiv:2006.11239](https://arxiv.org/abs/2006.11239). DDPM: equations 7 and 11, algorithm 2.
 # * J. Song, C. Meng, S. Ermon: *Denoising Diffusion Implicit Models* (2020),
 #   [arXiv:2010.02502](https://arxiv.org/abs/2010.02502). DDIM: equation 12; η: equation 16.
+# * A. Nichol, P. Dhariwal: *Improved Denoising Diffusion Probabilistic Models* (2021),
+#   [arXiv:2102.09672](https://arxiv.org/abs/2102.09672). Fewer steps than the training had: section 4.
 # * Y. Song et al.: *Score-Based Generative Modeling through Stochastic Differential Equations* (2021),
 #   [arXiv:2011.13456](https://arxiv.org/abs/2011.13456). One equation with chance, and one without: equation 13.
 # * T. Karras, M. Aittala, T. Aila, S. Laine: *Elucidating the Design Space of Diffusion-Based Generative Models*

@@ -39,7 +39,7 @@ EXERCISES = {
         otherwise="Try it: torch.randn twice, the difference, its square, the mean.",
     ),
     "02.2": Exercise(
-        start="Choose A, B, C or D. PyTorch lines shapes up from the *last* axis: write (32,) below (32, 3, 32, 32).",
+        start="Choose A, B, C or D. From which end does PyTorch line up the axes of two shapes?",
         right="D",
         praise="(32,) lands on the axis of the width, and no error tells you. With 31 pictures you would have been "
         "lucky: an error.",
@@ -118,8 +118,8 @@ EXERCISES = {
         "side must use up exactly as many.",
     ),
     "02.6": Exercise(
-        start="Choose A, B, C or D. Pure noise says nothing about the picture. Which one answer makes the mean of the "
-        "squared differences to *all* animals smallest?",
+        start="Choose A, B, C or D. The noise was drawn without looking at any picture. Which answer does the "
+        "*training* reward then?",
         right="C",
         praise="Of all answers the mean has the smallest squared error. Dreams get sharp only because the loop of "
         "section 8 asks again and again.",
