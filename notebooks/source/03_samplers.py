@@ -185,7 +185,7 @@ for steps in (50, 200, 1000):
 #
 # The cure is to keep a part of x. How large a part follows from the forward process: if noise was added by
 # the rules of chapter 01, where was x one step before? The answer is a Gaussian, and its mean and variance
-# are the sampler **DDPM** (Ho et al. 2020: the mean is their equation 11, the variance equation 7). With β = 1 − ᾱ/ᾱ′,
+# are the sampler **DDPM** (mean and variance: the equations are in the sources; Ho et al. 2020). With β = 1 − ᾱ/ᾱ′,
 # the share of noise that the step had added, also where timesteps are left out (Nichol and Dhariwal 2021):
 #
 # $$x' = \frac{1}{\sqrt{1-\beta}}\Big(x - \frac{\beta}{\sqrt{1-\bar\alpha}}\,\varepsilon\Big)
@@ -1121,7 +1121,8 @@ for name, steps in pairs.items():
 # ## Sources
 #
 # * J. Ho, A. Jain, P. Abbeel: *Denoising Diffusion Probabilistic Models* (2020),
-#   [arXiv:2006.11239](https://arxiv.org/abs/2006.11239). DDPM: equations 7 and 11, algorithm 2.
+#   [arXiv:2006.11239](https://arxiv.org/abs/2006.11239). DDPM: the mean is equation 11, the variance equation 7;
+#   algorithm 2.
 # * J. Song, C. Meng, S. Ermon: *Denoising Diffusion Implicit Models* (2020),
 #   [arXiv:2010.02502](https://arxiv.org/abs/2010.02502). DDIM: equation 12; η: equation 16.
 # * A. Nichol, P. Dhariwal: *Improved Denoising Diffusion Probabilistic Models* (2021),
