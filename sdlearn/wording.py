@@ -21,13 +21,7 @@ OPTIONS = {
     "width=": "--size: width=",
     "strength=": "--strength=",
 }
-FIRST = (
-    "strength",
-    "seed",
-    "eta",
-    "spacing",
-    "device",
-)  # words that are arguments where a message begins with them
+FIRST = ("strength", "seed", "eta", "spacing", "device")  # arguments, where a message begins with them
 QUOTED = r"(?<!\w)'[^']*'"  # what was given is shown as it is
 TERM = re.compile("|".join([QUOTED, *(rf"(?<!\w){re.escape(name)}" for name in OPTIONS)]))
 

@@ -209,6 +209,8 @@ def test_loss_curves_draw_values_and_their_running_mean():
     assert raw_two.tolist() == mean_two.tolist() == [[0, 2], [10, 2], [20, 2]]
     assert "running mean of 3 values. one: 60 values from 1; the mean ends at 0.017" in plot.alt
     assert plot.png()  # a dollar sign in a name begins no formula, which this would not be
+    wider = viz.loss_curves({"one": first}, window=20).axes[0].lines[1].get_xydata()
+    assert wider[59, 1] == pytest.approx(np.mean(first[40:]))
 
 
 def test_the_running_mean_begins_with_what_there_is():

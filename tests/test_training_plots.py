@@ -7,34 +7,6 @@ import pytest
 import torch
 
 from sdlearn import viz
-from sdlearn.viz.plots import LINES
-from sdlearn.viz.training_plots import running_mean
-
-
-def test_a_running_mean_is_the_mean_of_its_window():
-    values = [3.0, 1.0, 4.0, 1.0, 5.0]
-    assert running_mean(values, 2).tolist() == [2.0, 2.5, 2.5, 3.0]
-    assert running_mean(values, 5).tolist() == pytest.approx([2.8])
-    assert running_mean(values, 1).tolist() == pytest.approx(values)
-
-
-def test_loss_curve_shows_each_step_and_the_mean_where_the_window_ends():
-    plot = viz.loss_curve({"one": [4, 2, 3, 1], "two": [8, 8, 8, 8, 8]}, window=2)
-    (axes,) = plot.axes
-    raw, mean, _, other = (line.get_xydata().tolist() for line in axes.lines)
-    assert raw == [[1, 4], [2, 2], [3, 3], [4, 1]]
-    assert mean == [[2, 3], [3, 2.5], [4, 2]]
-    assert other == [[2, 8], [3, 8], [4, 8], [5, 8]]
-    assert axes.get_ylim() == (0, 12)  # the highest mean, and half as much above it
-    assert [line.get_color() for line in axes.lines] == [LINES[k]["color"] for k in (0, 0, 1, 1)]
-    assert "one: from 3.000 to 2.000" in plot.alt and "two: from 8.000 to 8.000" in plot.alt
-    assert viz.loss_curve({"": [1, 2]}, window=1, alt="mine").alt == "mine"
-
-
-@pytest.mark.parametrize("losses", [{}, dict.fromkeys("abcd", [1.0] * 9), {"a": [1.0] * 9, "b": [1.0]}])
-def test_loss_curve_refuses(losses):
-    with pytest.raises(ValueError, match="at least 2 steps"):
-        viz.loss_curve(losses, window=2)
 
 
 def test_error_by_timestep_is_logarithmic_and_told_in_figures():

@@ -506,8 +506,8 @@ print(
 
 # %% [markdown]
 # At 1 the formula is the plain answer with the sentence. From 1 to 7.5 the count hardly moves here: this small model
-# listens well already. Large models do not, and that is why they are run at about 7.5. At 15 the colours get harsh,
-# and facts are lost. The beliefs of section 4 were exaggerated in just this way.
+# listens well already. For Stable Diffusion 7.5 is usual, and this is why it is the default here. At 15 the colours get
+# harsh, and facts are lost. The beliefs of section 4 were exaggerated in just this way.
 
 # %% [markdown]
 # ## 10 · Who decides on the size?
@@ -605,8 +605,8 @@ viz.strip(
 
 # %% [markdown]
 # Read the rows from left to right. Even a little noise is enough for the network to see a cat and a castle in
-# the blobs, and it paints them *where the blobs are*. (Large models need far more noise for this. Ours knows so few
-# things that a blob can only be one of them.) With more noise it takes more liberties. With strength 1
+# the blobs, and it paints them *where the blobs are*. (This model knows so few things that a blob can only be
+# one of them.) With more noise it takes more liberties. With strength 1
 # little of the sketch is left, and both rows end with much the same picture. It is text to image,
 # though not the picture of section 1: the autoencoder has used the seed's first sheet of noise, and this run
 # starts from its second.

@@ -175,14 +175,14 @@ test_noisy = mix(unseen, test_t, test_noise)
 
 
 @torch.no_grad()
-def test_error(network):
+def unseen_error(network):
     """The loss on the fixed test."""
     return float((network(test_noisy, test_t) - test_noise).square().mean())
 
 
-print(f"no noise at all: {test_error(lambda x, t: torch.zeros_like(x)):.3f}")
-print(f"all of it noise: {test_error(lambda x, t: x):.3f}")
-print(f"the finished network: {test_error(finished):.3f}")
+print(f"no noise at all: {unseen_error(lambda x, t: torch.zeros_like(x)):.3f}")
+print(f"all of it noise: {unseen_error(lambda x, t: x):.3f}")
+print(f"the finished network: {unseen_error(finished):.3f}")
 
 # %% [markdown]
 # ## 3 · The smallest networks
@@ -204,7 +204,7 @@ class OneConvolution(torch.nn.Module):
 torch.manual_seed(0)
 one = OneConvolution()
 train(one, 200, learning_rate=0.03)
-print(f"{sum(p.numel() for p in one.parameters())} numbers to learn; test error {test_error(one):.3f}")
+print(f"{sum(p.numel() for p in one.parameters())} numbers to learn; test error {unseen_error(one):.3f}")
 
 # %% [markdown]
 # To *see* the flaw, we take the guessed noise out again. Solve the closed form for the picture (Ho et al. 2020,
@@ -324,7 +324,7 @@ torch.manual_seed(0)
 deaf, hearing = TwoConvolutions(hears_time=False), TwoConvolutions(hears_time=True)
 for name, network in {"without the clock": deaf, "with the clock": hearing}.items():
     train(network, 300, learning_rate=0.02)
-    print(f"{name}: test error {test_error(network):.3f}")
+    print(f"{name}: test error {unseen_error(network):.3f}")
 
 # %%
 moments = [3, 10, 30, 100, 300, 999]
@@ -684,10 +684,10 @@ print("without skips")
 losses_without = train(without_skips, 45)
 print("with skips")
 losses_with = train(live, 45)
-print(f"test error without {test_error(without_skips):.3f}, with {test_error(live):.3f}")
+print(f"test error without {unseen_error(without_skips):.3f}, with {unseen_error(live):.3f}")
 
 # %%
-viz.loss_curve({"without skips": losses_without, "with skips": losses_with}, window=20)
+viz.loss_curves({"without skips": losses_without, "with skips": losses_with}, window=10)
 
 # %%
 viz.strip(
@@ -710,8 +710,8 @@ viz.strip(
 
 # %%
 losses_live = losses_with + train(live, 150, seed=1)
-print(f"test error {test_error(live):.3f}; the finished network: {test_error(finished):.3f}")
-viz.loss_curve({"the live run": losses_live})
+print(f"test error {unseen_error(live):.3f}; the finished network: {unseen_error(finished):.3f}")
+viz.loss_curves({"the live run": losses_live}, window=30)
 
 # %% [markdown]
 # Remember this curve when you train something of your own: it falls steeply, then slowly, and it *keeps
@@ -962,7 +962,9 @@ class AnotherUNet(UNet):
 
 another = AnotherUNet(finished.config)
 another.load_state_dict(finished.state_dict())
-print(f"test error {test_error(another):.3f}, of the same weights in your U-Net {test_error(finished):.3f}")
+print(
+    f"test error {unseen_error(another):.3f}, of the same weights in your U-Net {unseen_error(finished):.3f}"
+)
 wrong = dream(another, start[:10])[0][-1]
 viz.strip(
     {"as it should be": to_images(dreams[:10]), "with the bug": to_images(wrong)},

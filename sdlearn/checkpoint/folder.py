@@ -159,8 +159,24 @@ def _read_config(folder: Path, part: str, config: type, file: str = "config.json
         ) from error
 
 
+def read_schedule(folder: Path) -> ScheduleConfig:
+    """The noise schedule in ``folder``; raises CheckpointError where there is none that can be drawn with."""
+    file = "scheduler_config.json"
+    config = _read_config(folder, "scheduler", ScheduleConfig, file)
+    try:
+        _check_schedule(config)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
+        raise CheckpointError(
+            f"{folder / file} gives no noise schedule ({brief(error)}): {COPY_AGAIN}."
+        ) from error
+    return config
+
+
 def _check_schedule(config: ScheduleConfig) -> None:
-    """Raise ValueError for a table that would fill the memory, or unless its noise levels are finite and grow."""
+    """Raise ValueError for a table that would fill the memory, unless its noise levels are finite and grow, or for an
+    answer of the network that is not known."""
+    if config.prediction_type not in ("epsilon", "v_prediction"):
+        raise ValueError(f"prediction_type is {config.prediction_type!r}")
     if not 1 <= config.num_train_timesteps <= MOST_TIMESTEPS:
         raise ValueError(f"num_train_timesteps is {config.num_train_timesteps}")
     sigmas = Schedule(config).sigmas
@@ -275,15 +291,7 @@ def open_folder(folder: str | Path, variant: str | None = None) -> Checkpoint:
     _check_folder(folder)
     # All settings first: they are small, and most mistakes show there.
     configs = {part: _read_config(folder / part, part, files.config) for part, files in NETWORKS.items()}
-    schedule_config = _read_config(folder / "scheduler", "scheduler", ScheduleConfig, "scheduler_config.json")
-    try:
-        _check_schedule(schedule_config)
-        if schedule_config.prediction_type not in ("epsilon", "v_prediction"):
-            raise ValueError(f"prediction_type is {schedule_config.prediction_type!r}")
-    except (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
-        raise CheckpointError(
-            f"{folder / 'scheduler' / 'scheduler_config.json'} gives no noise schedule ({brief(error)}): {COPY_AGAIN}."
-        ) from error
+    schedule_config = read_schedule(folder / "scheduler")
     try:
         tokenizer = Tokenizer.from_folder(folder / "tokenizer")
     except ValueError as error:

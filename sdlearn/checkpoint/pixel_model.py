@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from sdlearn.checkpoint.errors import CheckpointError
-from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json
+from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json, read_schedule
 from sdlearn.checkpoint.saving import DIFFUSERS_VERSION, INDEX, write_json
 from sdlearn.checkpoint.tensors import write_tensors
 from sdlearn.config import ScheduleConfig
@@ -35,13 +35,7 @@ def load_pixel_model(source: str | Path) -> tuple[UNet, Schedule]:
             f"{folder} is a {kind}, and a model of pixels is a {PIPELINE}: open it with "
             "StableDiffusion.from_pretrained."
         )
-    settings = read_json(folder / "scheduler" / "scheduler_config.json")
-    if settings.get("_class_name") != "DDPMScheduler" or settings.get("trained_betas"):
-        raise CheckpointError(f"{folder}: its noise schedule is none that sdlearn knows: take another model.")
-    try:
-        schedule = Schedule(ScheduleConfig.from_json(settings))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: its noise schedule cannot be read: {error}") from error
+    schedule = Schedule(read_schedule(folder / "scheduler"))
     return open_part(folder / "unet", "unet").load(), schedule
 
 

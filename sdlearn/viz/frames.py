@@ -1,6 +1,6 @@
 """Frames: pictures rendered once, before a slider moves, so that a move only chooses among them.
 
-Signed numbers are orange below and purple above zero, as in sdlearn.viz.plots; shares run from dark to light.
+Signed numbers are orange below and purple above zero, as in sdlearn.viz.figure; shares run from dark to light.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from matplotlib import colormaps
 from PIL import Image
 from torch import Tensor
 
-from sdlearn.viz.plots import SIGNED
+from sdlearn.viz.figure import SEQUENTIAL, SIGNED
 
 LARGEST = 320  # pixels along the longer side: more than a panel shows, little enough to send at every move
-SHARES = "viridis"
 BETWEEN = 4  # white pixels between the channels of a map
 VEIL = 0.65  # how much of a picture a map laid over it hides
 
@@ -56,12 +55,12 @@ def _two_by_two(channels: np.ndarray, size: int) -> Image.Image:
 def laid_over(picture: Image.Image, shares: Tensor, limit: float) -> Image.Image:
     """A map of shares (h, w), 0 (dark) to limit (light), as a veil over the grey picture."""
     array = (shares.detach().float().cpu().numpy() / limit).clip(0, 1)
-    veil = Image.fromarray((colormaps[SHARES](array)[..., :3] * 255).round().astype(np.uint8))
+    veil = Image.fromarray((colormaps[SEQUENTIAL](array)[..., :3] * 255).round().astype(np.uint8))
     veil = veil.resize(picture.size, Image.Resampling.BICUBIC)
     return Image.blend(picture.convert("L").convert("RGB"), veil, VEIL)
 
 
 def colour_key(width: int = 160, height: int = 14) -> Image.Image:
     """The colours of ``laid_over`` from 0 to its limit."""
-    line = (colormaps[SHARES](np.linspace(0, 1, width))[:, :3] * 255).round().astype(np.uint8)
+    line = (colormaps[SEQUENTIAL](np.linspace(0, 1, width))[:, :3] * 255).round().astype(np.uint8)
     return Image.fromarray(np.repeat(line[None], height, axis=0))

@@ -13,16 +13,16 @@ from sdlearn.viz.figure import INK, LARGE, LINES, SMALL, Plot, quiet
 Log = Sequence[float] | Sequence[Mapping[str, float]]
 
 
-def loss_curves(logs: Mapping[str, Log]) -> Plot:
+def loss_curves(logs: Mapping[str, Log], window: int | None = None) -> Plot:
     """One to three losses over the steps, on a logarithmic axis: every value pale, a running mean over it.
 
-    A log is a number for each step, or the entries of a log.jsonl ("step" and "loss"). The mean is that of the values
-    up to a step, at most a twentieth of the longest log.
+    A log is a number for each step, or the entries of a log.jsonl ("step" and "loss"). The mean is that of the last
+    ``window`` values up to a step; if not given, a twentieth of the longest log.
     """
     if not 0 < len(logs) <= len(LINES):
         raise ValueError(f"loss_curves needs 1 to {len(LINES)} logs, got {len(logs)}.")
     series = {name: _series(name, log) for name, log in logs.items()}
-    window = max(1, max(len(losses) for _, losses in series.values()) // 20)
+    window = window or max(1, max(len(losses) for _, losses in series.values()) // 20)
     means = {name: _running_mean(losses, window) for name, (_, losses) in series.items()}
     told = [_told(name, *series[name], means[name]) for name in series]
     alt = f"Losses over training steps, with a running mean of {window} values. {' '.join(told)}"

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sdlearn.viz.figure import BAND, GAP, INK, LARGE, LINES, SIGNED, SMALL, WIDTH, Plot, squares
+from sdlearn.viz.figure import BAND, GAP, INK, LARGE, LINES, PALE, SIGNED, SMALL, WIDTH, Plot, squares
 from sdlearn.viz.figure import picture as _picture
 from sdlearn.viz.figure import quiet as _quiet
 from sdlearn.viz.figure import text as _text
@@ -84,7 +84,7 @@ def heat_maps(rows: Mapping[str, Tensor], *, alt: str, size: int = 150) -> Plot:
             axes = plot.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
             shown = axes.imshow(values[k], cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_color("#bbbbbb")
+            axes.spines[:].set_color(PALE)
             if i == 0:
                 _text(plot, box[0] + box[2] / 2, BAND / 2, f"channel {k + 1}", ha="center")
     middle = plot.add_axes(((width - bar + 14) / width, 0.2, 12 / width, 0.6))

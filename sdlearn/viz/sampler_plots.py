@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from sdlearn.viz.plots import BAND, GAP, INK, LINES, WIDTH, Plot, _quiet, _text
+from sdlearn.viz.figure import BAND, GAP, INK, LARGE, LINES, PALE, WIDTH, Plot, quiet, text
 
 STYLES = (  # three more than LINES, as easy to tell apart
     *LINES,
@@ -15,7 +15,6 @@ STYLES = (  # three more than LINES, as easy to tell apart
     {"color": "#000000", "marker": "v", "linestyle": (0, (5, 1, 1, 1, 1, 1))},
     {"color": "#56B4E9", "marker": "P", "linestyle": (0, (3, 1, 1, 1))},
 )
-PALE = "#c4c4c4"
 
 
 def slope(steps: Sequence[float], errors: Sequence[float]) -> float:
@@ -44,11 +43,11 @@ def paths(
     plot = Plot(width, height, f"{alt} {_ends(arrays, marks)}")
     for k, (name, moments) in enumerate(arrays.items()):
         left, top = GAP + k % columns * (size + GAP), k // columns * (BAND + size + GAP) + BAND
-        _text(plot, left, top - BAND / 2, name, ha="left", weight="bold")
+        text(plot, left, top - BAND / 2, name, ha="left", weight="bold")
         axes = plot.add_axes((left / width, 1 - (top + size) / height, size / width, size / height))
         _draw_paths(axes, moments, marks)
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
-        axes.spines[:].set_color("#bbbbbb")
+        axes.spines[:].set_color(PALE)
     return plot
 
 
@@ -98,9 +97,9 @@ def stairs(sigmas: Sequence[float], found: Mapping[str, Sequence[float]]) -> Plo
         for k, (style, (name, values)) in enumerate(zip(STYLES, found.items(), strict=False)):
             marks = {**style, "linestyle": "none", "fillstyle": "none" if k else "full"}  # all are to be seen
             axes.plot(numbers, values, label=name, markersize=6 + k, markeredgewidth=1.5, **marks)
-        axes.set_title(title, fontsize=10, color=INK, loc="left")
+        axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
         axes.set_xlabel("after step")
-        _quiet(axes, grid=True)
+        quiet(axes, grid=True)
         axes.tick_params(labelsize=9)
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(yscale="log", ylim=(min(s for s in sigmas if s > 0) / 3, max(sigmas) * 2))
@@ -135,9 +134,9 @@ def noise_levels(schedules: Mapping[str, Sequence[float]]) -> Plot:
     left.margins(x=0.09)
     right.set_xlabel("after step")
     right.xaxis.get_major_locator().set_params(integer=True)
-    right.set_title("share of the noise that is gone", fontsize=10, color=INK, loc="left")
+    right.set_title("share of the noise that is gone", fontsize=LARGE, color=INK, loc="left")
     for axes in (left, right):
-        _quiet(axes, grid=True)
+        quiet(axes, grid=True)
         axes.tick_params(labelsize=9)
     plot.tight_layout(pad=1.2)
     return plot
@@ -171,9 +170,9 @@ def error_against_steps(
         axes.set(xscale="log", yscale="log", xlabel="steps")
         axes.set_xticks(steps, [str(number) for number in steps])
         axes.minorticks_off()
-        axes.set_title(title, fontsize=10, color=INK, loc="left")
+        axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
         axes.legend(fontsize=9, frameon=False, loc="lower left")
-        _quiet(axes, grid=True)
+        quiet(axes, grid=True)
         axes.tick_params(labelsize=9)
     plot.tight_layout(pad=1.2)
     return plot

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from sdlearn.schedule import Schedule
-from sdlearn.viz.plots import BAND, GAP, INK, LINES, WIDTH, Plot, _picture, _quiet, _text
+from sdlearn.viz.figure import BAND, GAP, INK, LARGE, LINES, PALE, WIDTH, Plot, picture, quiet, text
 
 BARS = "#a9c0d6"  # of a histogram, light behind a line
 
@@ -42,7 +42,7 @@ def clouds(
     plot = Plot(width, height, alt)
     for i, (name, row) in enumerate(rows.items()):
         top = BAND + i * (BAND + size + GAP) + BAND
-        _text(plot, GAP, top - BAND / 2, name, ha="left", weight="bold")
+        text(plot, GAP, top - BAND / 2, name, ha="left", weight="bold")
         for k, groups in enumerate(row):
             left = GAP + k * (size + GAP)
             axes = plot.add_axes((left / width, 1 - (top + size) / height, size / width, size / height))
@@ -52,11 +52,11 @@ def clouds(
                     x, y, s=6, color=style["color"], marker=style["marker"], alpha=0.4, lw=0, label=group
                 )
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
-            axes.axhline(0, color="#bbbbbb", linewidth=0.6, zorder=0)
-            axes.axvline(0, color="#bbbbbb", linewidth=0.6, zorder=0)
-            axes.spines[:].set_color("#bbbbbb")
+            axes.axhline(0, color=PALE, linewidth=0.6, zorder=0)
+            axes.axvline(0, color=PALE, linewidth=0.6, zorder=0)
+            axes.spines[:].set_color(PALE)
             if i == 0:
-                _text(plot, left + size / 2, BAND / 2, str(columns[k]), ha="center")
+                text(plot, left + size / 2, BAND / 2, str(columns[k]), ha="center")
             if i == k == 0 and len(groups) > 1:
                 axes.legend(fontsize=9, frameon=False, markerscale=2.5, loc="lower left", handletextpad=0)
     return plot
@@ -90,8 +90,8 @@ def noise_schedules(
         for style, (name, schedule) in zip(LINES, schedules.items(), strict=False):
             _schedule_line(axes, table(schedule).numpy(), t, steps, style, name)
         axes.axvline(t, color=INK, linewidth=0.8)
-        axes.set_title(title, fontsize=10, color=INK, loc="left")
-        _quiet(axes, grid=True)
+        axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
+        quiet(axes, grid=True)
         axes.tick_params(labelsize=9)
     flat = panels.flat
     flat[0].text(t, 0.5, f" t = {t} ", ha="left" if t < 700 else "right", fontsize=9, color=INK)
@@ -100,10 +100,10 @@ def noise_schedules(
     flat[3].set(ylim=(-22, 12), xlabel="timestep t")
     flat[3].axhline(0, color=INK, linewidth=0.8, linestyle=":")
     flat[1].legend(fontsize=9, frameon=False)
-    for k, ((name, schedule), picture) in enumerate(zip(schedules.items(), pictures, strict=True)):
+    for k, ((name, schedule), noisy) in enumerate(zip(schedules.items(), pictures, strict=True)):
         top = 32 + k * (side + BAND + GAP)
-        _text(plot, 815, top - BAND / 2, f"{name}, σ = {float(schedule.sigmas[t]):.3g}", ha="left")
-        _picture(plot, picture, 815, top, side / picture.width)
+        text(plot, 815, top - BAND / 2, f"{name}, σ = {float(schedule.sigmas[t]):.3g}", ha="left")
+        picture(plot, noisy, 815, top, side / noisy.width)
     return plot
 
 
@@ -146,8 +146,8 @@ def densities(
         bars = counts / (len(numbers) * np.diff(edges))
         axes.stairs(bars, edges, fill=True, color=BARS, label="histogram")
         axes.plot(x, density, color=LINES[1]["color"], linewidth=1.6, label="exact")
-        axes.set_title(title, fontsize=10, color=INK, loc="left")
-        _quiet(axes)
+        axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
+        quiet(axes)
         axes.tick_params(labelsize=9)
     all_axes[-1].legend(fontsize=9, frameon=False)
     plot.tight_layout(pad=1.0)
@@ -180,7 +180,7 @@ def against_theory(
         lowest = min(min(one.y) for one in lines.values())
         axes.set_ylim(bottom=bottom if lowest >= bottom else None)
         axes.set_xlabel(x_label)
-        axes.set_title(title, fontsize=10, color=INK, loc="left")
+        axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
         title = None if "theory" in handles else "line: theory; mark: measured"
         axes.legend(
             handles.values(),
@@ -191,7 +191,7 @@ def against_theory(
             title_fontsize=9,
             alignment="left",
         )
-        _quiet(axes, grid=True)
+        quiet(axes, grid=True)
         axes.tick_params(labelsize=9)
     plot.tight_layout(pad=1.2)
     return plot

@@ -1,4 +1,4 @@
-"""How a noise predictor learns, and what it can do: losses, errors by timestep, clock hands, noise beside its guess."""
+"""What a noise predictor can do: errors by timestep, clock hands, noise beside its guess. Losses: loss_plots.py."""
 
 from __future__ import annotations
 
@@ -9,46 +9,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from sdlearn.viz.figure import BAND, DPI, GAP, INK, LINES, SIGNED, Plot
-from sdlearn.viz.figure import quiet as _quiet
-from sdlearn.viz.figure import text as _text
-
-SMALLEST = 9  # points: what can still be read at the back of a room
-
-
-def loss_curve(losses: Mapping[str, Sequence[float]], window: int = 50, *, alt: str = "") -> Plot:
-    """The loss of each training step, pale, and the mean of the last ``window`` steps, strong; one colour a run.
-
-    Without ``alt`` the description says with which means each run begins and ends.
-    """
-    if not 0 < len(losses) <= len(LINES) or min(map(len, losses.values())) < window:
-        raise ValueError(f"loss_curve needs 1 to {len(LINES)} runs of at least {window} steps each.")
-    means = {name: running_mean(values, window) for name, values in losses.items()}
-    plot = Plot(620, 320, alt or "The loss over the training steps. " + " ".join(map(_told, means.items())))
-    axes = plot.subplots()
-    for style, (name, mean) in zip(LINES, means.items(), strict=False):
-        steps = np.arange(1, len(losses[name]) + 1)
-        axes.plot(steps, losses[name], color=style["color"], linewidth=0.7, alpha=0.45)
-        line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 2}
-        axes.plot(steps[window - 1 :], mean, label=f"{name} (mean of {window})".lstrip(), **line)
-    axes.set_ylim(0, 1.5 * max(float(mean.max()) for mean in means.values()))
-    axes.set_xlabel("training step")
-    axes.set_title("loss: mean squared error of the noise", fontsize=10, color=INK, loc="left")
-    axes.legend(fontsize=SMALLEST, frameon=False)
-    _readable(axes)
-    plot.tight_layout(pad=1.2)
-    return plot
-
-
-def running_mean(values: Sequence[float], window: int) -> np.ndarray:
-    """The means of each ``window`` neighbours: n values -> n - window + 1."""
-    sums = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=float))])
-    return (sums[window:] - sums[:-window]) / window
-
-
-def _told(run: tuple[str, np.ndarray]) -> str:
-    name, mean = run
-    return f"{name or 'It'}: from {mean[0]:.3f} to {mean[-1]:.3f}, the means of the first and the last steps."
+from sdlearn.viz.figure import (
+    BAND,
+    GAP,
+    INK,
+    LARGE,
+    LINES,
+    PALE,
+    SIGNED,
+    SMALL,
+    Plot,
+    box,
+    cells,
+    quiet,
+    text,
+)
 
 
 def error_by_timestep(
@@ -76,9 +51,9 @@ def error_by_timestep(
         axes.set(xscale="log", yscale="log", xlabel="timestep t")
         axes.set_xticks(timesteps, list(map(str, timesteps)))
         axes.minorticks_off()
-        axes.set_title(title, fontsize=10, color=INK, loc="left")
-        axes.legend(fontsize=SMALLEST, frameon=False)
-        _readable(axes)
+        axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
+        axes.legend(fontsize=SMALL, frameon=False)
+        quiet(axes, grid=True)
     plot.tight_layout(pad=1.2)
     return plot
 
@@ -99,24 +74,22 @@ def clock_hands(embedding: Tensor, timesteps: Sequence[int], hands: Sequence[int
         f"{len(hands)} hands. In the left columns the hand points somewhere else in each row; in the right columns it "
         "hardly moves.",
     )
-    full_width, full_height = plot.get_size_inches() * DPI
     for j, k in enumerate(hands):
-        _text(plot, left + j * (size + GAP) + size / 2, BAND / 2, f"hand {k}", ha="center")
+        text(plot, left + j * (size + GAP) + size / 2, BAND / 2, f"hand {k}", ha="center")
     for i, t in enumerate(timesteps):
         y = top + i * (size + GAP)
-        _text(plot, left - GAP, y + size / 2, f"t = {t}", ha="right")
+        text(plot, left - GAP, y + size / 2, f"t = {t}", ha="right")
         for j, k in enumerate(hands):
             x = left + j * (size + GAP)
-            box = (x / full_width, 1 - (y + size) / full_height, size / full_width, size / full_height)
             cosine, sine = float(embedding[i, k]), float(embedding[i, k + width // 2])
-            _dial(plot.add_axes(box), cosine, sine, LINES[0]["color"])
+            _dial(box(plot, x, y, size, size), cosine, sine, LINES[0]["color"])
     return plot
 
 
 def _dial(axes: Axes, cosine: float, sine: float, colour: str) -> None:
     """A circle with one hand that points up at angle 0 and turns clockwise."""
     around = np.linspace(0, 2 * math.pi, 90)
-    axes.plot(np.cos(around), np.sin(around), color="#bbbbbb", linewidth=1)
+    axes.plot(np.cos(around), np.sin(around), color=PALE, linewidth=1)
     axes.plot([0, sine], [0, cosine], color=colour, linewidth=2.5, solid_capstyle="round")
     axes.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal")
     axes.axis("off")
@@ -138,23 +111,14 @@ def noise_and_guess(noise: Tensor, guess: Tensor, timesteps: Sequence[int], size
     limit = float(noise.abs().max())
     for i, (name, values) in enumerate(rows.items()):
         y = top + i * (size + GAP)
-        _text(plot, left - GAP, y + size / 2, name, ha="right", weight="bold")
+        text(plot, left - GAP, y + size / 2, name, ha="right", weight="bold")
         for j, t in enumerate(timesteps):
             x = left + j * (size + GAP)
-            axes = plot.add_axes((x / width, 1 - (y + size) / height, size / width, size / height))
             array = values[j].detach().float().cpu().numpy()
-            shown = axes.imshow(array, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_color("#bbbbbb")
+            shown = cells(box(plot, x, y, size, size), array, -limit, limit, SIGNED)
             if i == 0:
-                _text(plot, x + size / 2, BAND / 2, f"t = {t}", ha="center")
-                _text(plot, x + size / 2, height - BAND / 2, f"error {errors[j]:.2g}", ha="center")
+                text(plot, x + size / 2, BAND / 2, f"t = {t}", ha="center")
+                text(plot, x + size / 2, height - BAND / 2, f"error {errors[j]:.2g}", ha="center")
     middle = plot.add_axes(((width - bar + 14) / width, 0.2, 12 / width, 0.6))
-    plot.colorbar(shown, cax=middle).ax.tick_params(labelsize=SMALLEST, colors=INK)
+    plot.colorbar(shown, cax=middle).ax.tick_params(labelsize=SMALL, colors=INK)
     return plot
-
-
-def _readable(axes: Axes) -> None:
-    """As all curves of the course, with larger letters."""
-    _quiet(axes, grid=True)
-    axes.tick_params(labelsize=SMALLEST)
