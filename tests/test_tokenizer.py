@@ -4,16 +4,8 @@ import json
 
 import pytest
 
-from sdlearn.tokenizer import (
-    END,
-    START,
-    Tokenizer,
-    byte_symbols,
-    clean,
-    merge_pair,
-    split_words,
-    word_symbols,
-)
+from sdlearn.bpe import END, START, byte_symbols, clean, merge_pair, split_words, word_symbols
+from sdlearn.tokenizer import Tokenizer
 from sdlearn.tokenizer_training import train_bpe, vocabulary
 
 TEXTS = ["a red cat on a red castle", "the red cat", "a cat and a castle", "a blue castle"]

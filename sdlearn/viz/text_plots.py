@@ -13,7 +13,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
-from sdlearn.tokenizer import END_OF_WORD, TokenizerWork, byte_symbols
+from sdlearn.bpe import END_OF_WORD, byte_symbols
+from sdlearn.tokenizer import TokenizerWork
 from sdlearn.viz.figure import (
     BAND,
     DPI,
