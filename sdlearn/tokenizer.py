@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from sdlearn.bpe import (
     END,
@@ -134,7 +135,7 @@ class Tokenizer(TokenIds):
         return TokenizerWork(text, cleaned, tuple(words), kept, cut, tuple(self.frame(kept)))
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> Tokenizer:
+    def from_folder(cls, folder: str | Path) -> Self:
         """Read the ``tokenizer`` folder of a checkpoint; raises ValueError naming what is at fault."""
         return cls(*read_tokenizer_folder(Path(folder)))
 

@@ -13,7 +13,7 @@ LONGEST = 400  # characters that are read: every letter typed draws the table an
 
 def token_explorer(tokenizer: Tokenizer, text: str) -> Explorer:
     """A line to type in, beginning with ``text``: its tokens with their ids, and what is cut, at every letter."""
-    if not isinstance(tokenizer, Tokenizer):
+    if not hasattr(tokenizer, "encode_and_show_work"):  # also a reader's own class
         raise TypeError(f"token_explorer needs a Tokenizer, not {type(tokenizer).__name__}.")
     line, table = caption(), Image(format="png", layout={"max_width": "100%"})
     typed = Text(
