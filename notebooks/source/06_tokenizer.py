@@ -349,9 +349,9 @@ def train_bpe(texts: Iterable[str], num_merges: int) -> list[Pair]:
 
 # %%
 clock = time.perf_counter()
-slow, _ = learn_slowly(made_up, 100)
+slow, _ = learn_slowly(made_up, 60)
 between = time.perf_counter()
-fast = train_bpe(made_up.elements(), 100)
+fast = train_bpe(made_up.elements(), 60)
 print(f"seconds: {between - clock:.1f} slowly, {time.perf_counter() - between:.1f} with kept counts")
 assert fast == slow
 merges = train_bpe(captions, 400)
@@ -849,7 +849,8 @@ viz.token_table(tokenizer.encode_and_show_work("A small RED teapot, 2 cats & a d
 from unittest.mock import patch
 
 different = sorted(set(captions))
-assert all(tokenizer.encode(text) == pipe.tokenizer.encode(text) for text in different)
+own_ids = [tokenizer.encode(text) for text in different]
+assert all(ids == pipe.tokenizer.encode(text) for ids, text in zip(own_ids, different, strict=True))
 assert tokenizer.vocab == pipe.tokenizer.vocab
 with patch.object(pipe, "tokenizer", tokenizer):
     ours = pipe.txt2img(PROMPT, seed=SEED).images[0]
@@ -878,7 +879,7 @@ class Ported(Tokenizer):
 
 
 ported = Ported(vocabulary(merges), merges, max_length=32)
-assert all(ported.encode(text) == tokenizer.encode(text) for text in different)
+assert all(ported.encode(text) == ids for ids, text in zip(own_ids, different, strict=True))
 print(f"{len(different):,} captions, all ids equal")
 TAIL = ", in the snow, in winter, on a snowy day, in the snow, in winter, on a snowy day"
 LONG_PROMPTS = [
@@ -948,8 +949,8 @@ def by_ported(prompts, **_):
     return pipe.text_encoder(torch.tensor([ported.encode(text) for text in prompts]))
 
 
-KNOWN = "orange cat on a red castle, blue dog on a yellow house, pink bird on a green tree, white boat on a purple ball, "
-KNOWN += "red car on a blue house, yellow star on a green ball"
+KNOWN = "orange cat on a red castle, blue dog on a yellow house, pink bird on a green tree, white boat on a purple ball"
+KNOWN += ", red car on a blue house, yellow star on a green ball"
 NEW = "fish on a brown castle, robot on a grey house, zebra on a silver tree, teapot on a golden ball, "
 NEW += "turtle on a black house, monkey on a brown ball"
 assert not set(KNOWN.replace(",", "").split()) - set(word_counts)
@@ -957,7 +958,7 @@ assert all(set(text.split()) - set(word_counts) for text in NEW.split(", "))
 most = {}
 for name, starts in {"known words": KNOWN, "a new word": NEW}.items():
     texts = [f"a {start}{TAIL}" for start in starts.split(", ")] * 2
-    settings = {"seed": range(len(texts)), "num_inference_steps": 8}
+    settings = {"seed": list(range(len(texts))), "num_inference_steps": 8}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of words that are cut
         right = pipe.txt2img(texts, **settings).images
@@ -966,19 +967,22 @@ for name, starts in {"known words": KNOWN, "a new word": NEW}.items():
     apart = [
         np.abs(np.asarray(a, float) - np.asarray(b, float)).mean() for a, b in zip(right, wrong, strict=True)
     ]
-    print(
-        f"{name:11s} mean difference of {len(apart)} pairs, of 255: median {np.median(apart):.1f}, most {max(apart):.1f}"
-    )
-    most[f"{name}, the pair that differs most"] = [right[np.argmax(apart)], wrong[np.argmax(apart)]]
+    figures = f"median {np.median(apart):.1f}, most {max(apart):.1f}"
+    print(f"{name:11s} {len(apart)} pairs, mean difference (of 255): {figures}")
+    most[name] = [right[np.argmax(apart)], wrong[np.argmax(apart)]]
 viz.strip(
     most,
     ["yours", "ported"],
     zoom=1,
-    alt="ALTBUG",
+    alt="The pair of each kind that differs most. Known words: a red car on a blue house in the snow, nearly the same twice. "
+    "A new word: a yellow lump on a green ruin in the snow with your tokenizer, an orange one on an orange castle at night "
+    "with the ported one.",
 )
 
 # %% [markdown]
-# PROSEBUG
+# Shown is the pair of each kind that differs most. With known words nearly nothing happens. With a new word the
+# pictures differ more, and in the one shown the snow is gone. (That the model cannot draw what it has never met is
+# not the tokenizer's fault.)
 #
 # **Where is the mistake, and why did all those captions not find it?** Print the last ids of a long prompt.
 
@@ -1037,8 +1041,8 @@ answer = ...  # after 1000 merges
 check("06.3", answer)
 
 # %% [markdown]
-# **06.4** Which of these have the same ids as "A red cat"? **A** "a RED cat". **B** "a  red cat " (with more blanks).
-# **C** "a redcat". **D** "cat red a". **E** "a red, cat". Give the letters together, such as `"CE"`.
+# **06.4** Which of these have the same ids as "A red cat"? **A** "a RED cat". **B** "a redcat". **C** "a  red cat "
+# (with more blanks). **D** "cat red a". **E** "a red, cat". Give the letters together, such as `"BE"`.
 
 # %%
 answer = ...

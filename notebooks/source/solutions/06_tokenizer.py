@@ -54,12 +54,12 @@ assert answer == len(vocabulary([]) | {f"merge {number}": number for number in r
 check("06.3", answer)
 
 # %% [markdown]
-# **06.4** Case and blanks end in `clean`. C lacks a blank, so `red` loses its mark. D has another order, E one more
+# **06.4** Case and blanks end in `clean`. B lacks a blank, so `red` loses its mark. D has another order, E one more
 # token.
 
 # %%
 # solution 06.4
-answer = "AB"
+answer = "AC"
 check("06.4", answer)
 
 # %% [markdown]
