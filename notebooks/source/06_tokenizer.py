@@ -208,7 +208,7 @@ for word in ("cat", "é", "猫"):
 # ## 4 · Count pairs, join the most frequent
 #
 # Now the idea itself. Write each word as symbols. Count which two symbols stand side by side, over all captions. Join
-# the most frequent pair everywhere, to a new symbol. Begin again. Each joint is called a *merge*. Pairs are counted
+# the most frequent pair everywhere, to a new symbol. Begin again. Each joining is called a *merge*. Pairs are counted
 # within words only. A word that occurs often need not be looked at often: its pairs count as many times as it occurs.
 
 # %%
@@ -379,9 +379,9 @@ def encode_slowly(word):
 print(encode_slowly("castle"), encode_slowly("zebra"))
 
 # %% [markdown]
-# That is a try for each merge, and nearly all of them for nothing. CLIP's list is two hundred times as long. Better:
-# look at the pairs that the word *has*, and take the one that was learned first (the lowest *rank*). And keep what
-# was found, as words repeat.
+# That is a try for each merge, and nearly all of them for nothing. CLIP's list is more than two hundred times as
+# long. Better: look at the pairs that the word *has*, and take the one that was learned first (the lowest *rank*).
+# And keep what was found, as words repeat.
 
 # %%
 # -> sdlearn/bpe.py
@@ -753,7 +753,7 @@ viz.token_table(from_record("dream beach"))
 #
 # ## 8 · What is cut
 #
-# A long prompt, as one finds them on the web, with the most important thing at the end: it shall be night.
+# A long prompt, with the most important thing at its end: it shall be night.
 
 # %%
 LONG = (
@@ -974,9 +974,9 @@ viz.strip(
     most,
     ["yours", "ported"],
     zoom=1,
-    alt="The pair of each kind that differs most. Known words: a red car on a blue house in the snow, nearly the same twice. "
-    "A new word: a yellow lump on a green ruin in the snow with your tokenizer, an orange one on an orange castle at night "
-    "with the ported one.",
+    alt="The pair of each kind that differs most. Known words: a red car on a blue house in the snow, "
+    "nearly the same twice. A new word: a yellow lump on a green ruin in the snow with your tokenizer, an orange one "
+    "on an orange castle at night with the ported one.",
 )
 
 # %% [markdown]
