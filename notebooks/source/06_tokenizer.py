@@ -748,7 +748,7 @@ viz.token_table(from_record("dream beach"))
 # * The case of `DreamBeach` is gone, and nothing remembers where the second word began.
 # * A year is four tokens, one a digit. The number 2024 is nowhere.
 # * An emoji can have a token of its own, here the cat's face: four bytes, joined. A Chinese cat (猫) is spelled with
-#   three. Captions were mostly English.
+#   three. It was too rare for a token.
 # * `zebra` and even `unbelievable` are single tokens; `tokenizer` is not.
 #
 # ## 8 · What is cut
@@ -838,7 +838,8 @@ widgets.token_explorer(tokenizer, "A small RED teapot, 2 cats & a dreambeach �
 viz.token_table(tokenizer.encode_and_show_work("A small RED teapot, 2 cats & a dreambeach 🐱"))
 
 # %% [markdown]
-# (Bytes that are no letter by themselves are shown as two hexadecimal digits.)
+# No caption had `teapot` or `cats` in it, so both are spelled. (Bytes that are no letter by themselves are shown as
+# two hexadecimal digits.)
 #
 # ## 10 · Your tokenizer in the pipeline
 #
@@ -1004,8 +1005,8 @@ viz.strip(
 # The U-Net reads all 32 vectors, and only one of them is wrong. So a picture can look as if nothing had happened, and
 # the bug can live long in programs that only draw. Where the words leave the model in doubt, one vector tips it. It
 # was found in Meta's SLIP (issue `#18`, its author agreed) and reported for ImageBind (issue `#82`). It also stands
-# in `tokenizer.py` of a well-known small Stable Diffusion in PyTorch (kjsman). That pictures can change was noticed
-# by users of diffusers (issue `#1165`), who lost the end token in the same way.
+# in `tokenizer.py` of a well-known small Stable Diffusion in PyTorch (kjsman). Users of diffusers saw other pictures
+# when a long prompt lost its end token (issue `#1165`).
 #
 # A test that finds it needs no network: *every* encoded text must have an end token, the longest too.
 
