@@ -10,12 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-Pair = tuple[str, str]
+from sdlearn.bpe import END, END_OF_WORD, START, Pair, byte_symbols
+
 NO_LIMIT = 1e6  # files without a limit hold a number such as 1e30
 
 
-def read_tokenizer_folder(folder: Path, default_pad: str) -> tuple[dict[str, int], list[Pair], int, int]:
-    """Vocabulary, merges, max_length and padding id. Raises ValueError naming the file that is at fault.
+def read_tokenizer_folder(folder: Path) -> tuple[dict[str, int], list[Pair], int, int]:
+    """Vocabulary, merges, max_length and padding id. Raises ValueError naming the folder or file that is at fault.
 
     The padding token of ``special_tokens_map.json`` counts more than that of ``tokenizer_config.json``, as in
     transformers: in Stable Diffusion 2 they disagree.
@@ -23,21 +24,41 @@ def read_tokenizer_folder(folder: Path, default_pad: str) -> tuple[dict[str, int
     config = _read_json(folder / "tokenizer_config.json", required=False)
     special = config | _read_json(folder / "special_tokens_map.json", required=False)
     vocab, merges = _vocabulary_and_merges(folder)
-    pad = special.get("pad_token") or default_pad
+    pad = special.get("pad_token") or END
     pad = pad.get("content") if isinstance(pad, dict) else pad
     if pad not in vocab:
         raise ValueError(f"{folder}: the padding token {pad!r} is not in the vocabulary.")
     length = config.get("model_max_length") or NO_LIMIT
     if not isinstance(length, int | float):
         raise ValueError(f"{folder / 'tokenizer_config.json'}: model_max_length {length!r} is not a number.")
-    return vocab, merges, int(length) if length < NO_LIMIT else 77, vocab[pad]
+    max_length = int(length) if length < NO_LIMIT else 77
+    try:
+        check_vocabulary(vocab, merges, max_length)
+    except ValueError as error:
+        raise ValueError(f"{folder} does not hold a tokenizer: {error}") from error
+    return vocab, merges, max_length, vocab[pad]
+
+
+def check_vocabulary(vocab: dict[str, int], merges: list[Pair], max_length: int) -> None:
+    """Raise ValueError where no text could be encoded with these: a token is missing, or there is room for none."""
+    if not isinstance(max_length, int) or max_length < 3:
+        raise ValueError(f"max_length {max_length!r} leaves no room for a token: give 3 or more (CLIP: 77).")
+    needed = [START, END, *(s + mark for s in byte_symbols().values() for mark in ("", END_OF_WORD))]
+    missing = [token for token in needed if token not in vocab]
+    missing += [first + second for first, second in merges if first + second not in vocab]
+    if missing:
+        raise ValueError(
+            f"the vocabulary lacks {len(missing)} tokens of a CLIP tokenizer, such as {missing[0]!r}: "
+            "take vocabulary and merges from the same model."
+        )
 
 
 def write_tokenizer_folder(
-    folder: Path, vocab: dict[str, int], merges: list[Pair], max_length: int, special: dict[str, str]
+    folder: Path, vocab: dict[str, int], merges: list[Pair], max_length: int, pad: str
 ) -> None:
-    """Write the four files; ``special`` names the special tokens (bos_token, …)."""
+    """Write the four files; ``pad`` is the padding token."""
     folder.mkdir(parents=True, exist_ok=True)
+    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": pad}
     config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": max_length, **special}
     lines = ["#version: 0.2", *(f"{first} {second}" for first, second in merges), ""]
     files = {

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
 
-from sdlearn.tokenizer import (
+from sdlearn.bpe import (
     END,
     END_OF_WORD,
     START,

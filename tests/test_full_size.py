@@ -12,11 +12,12 @@ import sys
 import pytest
 import torch
 
+from sdlearn.bpe import byte_symbols
 from sdlearn.checkpoint import Parts, open_checkpoint, save_folder, write_single_file
 from sdlearn.checkpoint.tensors import NoInitialisation
 from sdlearn.clip import CLIPTextModel
 from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
-from sdlearn.tokenizer import Tokenizer, byte_symbols
+from sdlearn.tokenizer import Tokenizer
 from sdlearn.tokenizer_training import vocabulary
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL

@@ -21,7 +21,7 @@ from sdlearn.environment import COURSE, LEAST_PYTHON, REQUIRED
 LAYERS = [
     {"config", "trace", "image", "metadata", "paths", "memory"},
     {"schedule", "spacing", "blocks", "attention"},
-    {"unet", "vae", "clip", "tokenizer", "tokenizer_files", "tokenizer_training"},
+    {"unet", "vae", "clip", "bpe", "tokenizer", "tokenizer_files", "tokenizer_training"},
     {
         "denoise",
         "guidance",
@@ -59,7 +59,7 @@ CALLABLES_ONLY = {
     "schedule",
     "drawing",
 }  # these know callables, never a network
-WIDGETS = ("", "_parts", "_run", "_schedule", "_guidance", "_attention", "_walk")
+WIDGETS = ("", "_parts", "_run", "_schedule", "_guidance", "_attention", "_walk", "_tokens")
 # Third-party packages, and the only places that may import them. Reference libraries are for tests alone.
 HOMES = {
     "diffusers": (),

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from sdlearn import viz
-from sdlearn.tokenizer import END, START, Tokenizer, byte_symbols
+from sdlearn.bpe import END, START, byte_symbols
+from sdlearn.tokenizer import Tokenizer
 from sdlearn.viz.text_plots import MOST_CUT, TINTS, readable
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -4,17 +4,23 @@ import json
 
 import pytest
 
-from sdlearn.tokenizer import (
+from sdlearn.bpe import (
     END,
     START,
-    Tokenizer,
+    BytePairEncoder,
     byte_symbols,
     clean,
     merge_pair,
+    merge_steps,
     split_words,
+    text_of,
     word_symbols,
 )
+from sdlearn.paths import shipped_model
+from sdlearn.scenes.dataset import example
+from sdlearn.tokenizer import TokenIds, Tokenizer
 from sdlearn.tokenizer_training import train_bpe, vocabulary
+from sdlearn.training.recipe import RECIPES, load_recipe
 
 TEXTS = ["a red cat on a red castle", "the red cat", "a cat and a castle", "a blue castle"]
 
@@ -209,3 +215,46 @@ def test_wrong_arguments(tokenizer):
         Tokenizer(tokenizer.vocab, tokenizer.merges, 77, pad_token_id=-1)
     with pytest.raises(ValueError, match="max_length 2"):
         Tokenizer(tokenizer.vocab, tokenizer.merges, 2)
+
+
+def test_merge_steps_follow_the_ranks_not_the_length():
+    ranks = {("a", "t</w>"): 0, ("c", "a"): 1, ("ca", "t</w>"): 2}
+    (step,) = merge_steps(("c", "a", "t</w>"), ranks)
+    assert (step.pair, step.rank, step.symbols) == (("a", "t</w>"), 0, ("c", "at</w>"))
+    assert list(merge_steps(("c",), ranks)) == [] and list(merge_steps(("x", "y"), ranks)) == []
+
+
+def test_text_of_joins_bytes_and_ends_words():
+    assert text_of(["c", "at</w>", *word_symbols("猫"), "!</w>"]) == "cat 猫 !"
+    assert text_of(["ç"]) == "\ufffd" and text_of([]) == ""
+
+
+def test_the_encoder_keeps_words_that_repeat_and_special_tokens_whole():
+    encoder = BytePairEncoder([("c", "a"), ("ca", "t</w>")], special=["!"])
+    assert encoder.tokenize("Cat!CAT") == ["cat</w>", "!", "cat</w>"]
+    assert encoder.word_tokens("cat") is encoder.word_tokens("cat")
+    assert list(encoder.segments("a!b")) == [("a", False), ("!", True), ("b", False)]
+
+
+def test_a_frame_is_start_tokens_end_and_padding(tokenizer):
+    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    short = TokenIds(tokenizer.vocab, 5, pad_token_id=0)
+    assert short.frame(["a</w>"]) == [start, tokenizer.vocab["a</w>"], end, 0, 0]
+    assert short.frame([]) == [start, end, 0, 0, 0] and len(short) == short.vocab_size == len(tokenizer)
+
+
+@pytest.mark.parametrize("number", [0, 1, 9, 10, 11, 12, 500])
+def test_a_text_of_any_length_keeps_its_end_token(tokenizer, number):
+    """Lost in SLIP (issue 18) and in others: the frame was put on first, and then cut."""
+    ids = tokenizer.encode("cat " * number)
+    assert len(ids) == 12 and ids.index(tokenizer.eos_token_id) == 1 + min(number, 10)
+
+
+@pytest.mark.slow
+def test_the_shipped_vocabulary_is_learnt_from_the_captions_of_its_recipe():
+    recipe = load_recipe(RECIPES / "clip.toml")
+    data = recipe["data"]
+    captions = [text for index in range(data["pictures"]) for text in example(data["seed"], index)[1]]
+    shipped = Tokenizer.from_folder(shipped_model("scenes") / "tokenizer")
+    merges = train_bpe(captions, recipe["tokenizer"]["merges"])
+    assert (merges, vocabulary(merges)) == (shipped.merges, shipped.vocab)

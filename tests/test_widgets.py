@@ -354,6 +354,24 @@ def test_the_attention_explorer_lays_the_words_own_map_over_the_belief_on_one_sc
         assert f"Step {step + 1} of 5, “{words[word]}”" in " ".join(told(explorer))
 
 
+def test_the_token_explorer_shows_what_is_typed_and_what_is_cut(pipe):
+    explorer = widgets.token_explorer(pipe.tokenizer, "a cat")
+    (before,), words = shown(explorer), " ".join(told(explorer))
+    assert "2 words, 2 tokens." in words
+    assert changes(explorer, lambda: explorer.controls["text"].set_trait("value", "cat " * 20)) >= {
+        ("Image", "value"),
+        ("Label", "value"),
+    }
+    (after,) = shown(explorer)
+    assert after != before and after == explorer.static().png()
+    room = pipe.tokenizer.max_length - 2
+    assert f"20 words, 20 tokens; {20 - room} of them are cut off." in " ".join(told(explorer))
+    explorer.controls["text"].value = ""
+    assert "0 words, 0 tokens." in " ".join(told(explorer)) and "Token explorer" in repr(explorer)
+    with pytest.raises(TypeError, match="needs a Tokenizer, not str"):
+        widgets.token_explorer("cat", "cat")
+
+
 def test_the_walk_is_straight_or_keeps_its_strength(pipe, run):
     from sdlearn.viz.widgets_walk import along_the_sphere, straight
 

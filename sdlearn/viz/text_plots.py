@@ -13,7 +13,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
-from sdlearn.tokenizer import END_OF_WORD, TokenizerWork, byte_symbols
+from sdlearn.bpe import END_OF_WORD, byte_symbols
+from sdlearn.tokenizer import TokenizerWork
 from sdlearn.viz.figure import (
     BAND,
     DPI,
@@ -129,7 +130,9 @@ def token_table(work: TokenizerWork) -> Plot:
 
     A word's last piece ends in a dot, which is part of the token. Pieces that find no room stand in grey, at the end.
     """
-    if not isinstance(work, TokenizerWork):
+    if not all(
+        hasattr(work, name) for name in ("words", "kept", "cut", "ids")
+    ):  # a reader's own class will do
         raise TypeError(f"token_table needs tokenizer.encode_and_show_work(text), not {type(work).__name__}.")
     pieces = _pieces(work)
     widths = [max(30, LETTER * max(len(name), len(number)) + 14) for name, number, _ in pieces]

@@ -73,6 +73,10 @@ class Widget:
         """The words, the ways: what is pressed."""
         return self.root.locator(".widget-toggle-buttons button")
 
+    def fields(self) -> list:
+        """Lines to type in."""
+        return self.root.locator(".widget-text input").all()
+
     def text(self) -> str:
         """All labels."""
         return " | ".join(self.root.locator(".widget-label").all_inner_texts())

@@ -1,4 +1,4 @@
-"""The course's notebooks with widgets in JupyterLab: they run, and each slider moves a picture."""
+"""The course's notebooks with widgets in JupyterLab: they run, sliders move pictures, typing changes them."""
 
 import importlib.util
 from pathlib import Path
@@ -33,4 +33,11 @@ def test_a_notebook_runs_and_its_widgets_move(source, opened, folder):
             slider.drag(1.0, moves=100)
             widget.settle()
             assert widget.text() == text and same(widget.pictures(), expected)
+        for field in widget.fields():
+            before, text = widget.pictures("before typing"), widget.text()
+            field.click()
+            field.press("End")
+            field.press_sequentially(" and 12 CATS")
+            widget.settle()
+            assert widget.text() != text and not same(widget.pictures("after typing"), before)
     assert notebook.errors == []

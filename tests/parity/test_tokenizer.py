@@ -1,5 +1,6 @@
 """Ids equal to transformers' CLIPTokenizer on 10,000 strings, with CLIP's vocabulary and with our own."""
 
+import ast
 import os
 import random
 from pathlib import Path
@@ -135,6 +136,22 @@ def test_known_ids_of_clip(clip_tokenizer):
     known = [49406, 320, 1125, 8853, 539, 550, 18376, 6765, 4558, 2368, 267, 256, 49407]
     assert ids == known + [49407] * 64
     assert clip_tokenizer.vocab_size == 49408 and len(clip_tokenizer.merges) == 48894
+
+
+def test_what_chapter_06_shows_as_recorded(clip_tokenizer):
+    """Its table of texts, tokens and ids, which is all that the course has of CLIP's vocabulary."""
+    tree = ast.parse((ROOT / "notebooks" / "source" / "06_tokenizer.py").read_text(encoding="utf-8"))
+    (recorded,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RECORDED"
+    ]
+    assert len(recorded) >= 10
+    for text, words in recorded.items():
+        work = clip_tokenizer.encode_and_show_work(text)
+        assert [list(word.tokens) for word in work.words] == [[token for token, _ in word] for word in words]
+        ids = [id_ for word in words for _, id_ in word]
+        assert list(work.ids) == [49406, *ids] + [49407] * (76 - len(ids))
 
 
 @pytest.mark.slow
