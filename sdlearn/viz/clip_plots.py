@@ -79,13 +79,12 @@ def word_map(points: Mapping[str, Tensor], *, title: str = "") -> Plot:
     if not arrays or any(array.ndim != 2 or array.shape[1] != 2 for array in arrays.values()):
         raise ValueError("word_map needs one or more groups of points (n, 2).")
     middles = {name: array.mean(axis=0) for name, array in arrays.items()}
-    plot = Plot(760, 460, _map_alt(middles))
-    axes = plot.add_axes((0.07, 0.1, 0.9, 0.82))
+    plot = Plot(WIDTH, 460, _map_alt(middles))
+    axes = plot.add_axes((0.07, 0.11, 0.91, 0.81))
     every = np.concatenate(list(arrays.values()))
-    span = np.ptp(every, axis=0).max() or 1.0
     for (name, array), style in zip(arrays.items(), cycle(LINES)):
         axes.scatter(*array.T, color=style["color"], marker=style["marker"], s=26, alpha=0.75)
-        right = middles[name][0] > every[:, 0].mean() + 0.25 * span
+        right = middles[name][0] > every[:, 0].min() + 0.8 * np.ptp(every[:, 0])
         axes.annotate(
             name,
             middles[name],
@@ -97,7 +96,6 @@ def word_map(points: Mapping[str, Tensor], *, title: str = "") -> Plot:
             color=INK,
             parse_math=False,
         )
-    axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel("first direction of largest spread")
     axes.set_ylabel("second direction")
     axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
