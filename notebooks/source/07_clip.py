@@ -60,6 +60,8 @@ from sdlearn.scenes import (
 )
 
 torch.set_grad_enabled(False)  # nothing learns before section 6
+
+# %%
 PROMPT = "an orange cat standing on a red castle"
 pipe = sdlearn.StableDiffusion.from_pretrained("scenes")
 tower = pipe.text_encoder
@@ -159,8 +161,8 @@ print(f"sentences 1 and 2, with places: largest difference {(placed[0] - placed[
 #
 # Each token asks a question, the *query* q. Each token has a sign on its door, the *key* k, and something to give,
 # the *value* v. All three are made from its vector by linear layers. How well a question fits a sign is their dot
-# product. A softmax makes shares of these, and the token gets the values in these shares (Vaswani et al. 2017,
-# equation 1).
+# product. A softmax makes shares of these, and the token gets the values in these shares (equation 1 of Vaswani et
+# al. 2017).
 #
 # A loop says it best. And where the loop stops, at itself, there is the answer to the guess above.
 
@@ -232,7 +234,7 @@ viz.similarity_matrix(causal_mask(6, x.dtype, x.device).exp(), words[:6], words[
 #
 # Attention moves information between places. What a place makes of it is done by a small network, the same one at
 # every place: widen, bend, narrow. The bend is x · σ(1.702 x), where σ is the logistic function. It approximates
-# another bend, the GELU, and is called *quick-GELU* (Hendrycks and Gimpel 2016, section 2).
+# another bend, the GELU, and is called *quick-GELU* (Hendrycks and Gimpel 2016).
 #
 # A *layer* is both, each behind a norm and each with a way around it (you know these from the residual blocks).
 
@@ -665,14 +667,14 @@ for k in [k for k in range(256) if cosine[k].argmax() != k][:4]:
 assert min(by_picture, by_caption) >= 0.85
 
 # %% [markdown]
-# This is retrieval, in both directions. Look at the mistakes: near misses. And what does the tower make of the four
-# sentences that were the same to a bag of words?
+# This is retrieval, in both directions. Look at the mistakes: near misses. And the sentences of section 2, of which a
+# bag of words could not tell three apart?
 
 # %%
 viz.similarity_matrix(cosines(clip.encode_text(ids_of(SENTENCES))), SENTENCES, ["1", "2", "3", "4"])
 
 # %% [markdown]
-# It tells them apart.
+# The tower can.
 #
 # ## 8 · Synonyms and neighbours
 #
@@ -715,8 +717,8 @@ print(f"AUC {auc:.4f}, by chance 0.5")
 assert auc > 0.95
 
 # %% [markdown]
-# Synonyms are nearly equal, yet not quite. Large models put man, gentleman and guy close together in the same way,
-# but not as close: there the words do differ a little in meaning, and in the pictures.
+# Synonyms are nearly equal, yet not quite. The same is told of man, gentleman and guy in the large model. (We have no
+# such weights at hand here to look.)
 #
 # ## 9 · Who knows what
 #
@@ -770,7 +772,7 @@ viz.similarity_matrix(read, [f"{a} (chance {c:.2f})" for a, c in zip(ATTRIBUTES,
 #
 # * What has not been said yet is not known: chance. ("an" betrays "orange" a little.)
 # * The vector of a word carries the word itself, and *all that was said before it*. At "thing 1" one can read the
-#   colour. At "thing 2" one can read everything, and whose colour is whose.
+#   colour. At "thing 2" one can read nearly everything, and whose colour is whose.
 # * The end token and the padding carry nearly all. That is why a U-Net that looks only at the padding would still
 #   know the sentence.
 #
@@ -834,15 +836,15 @@ for name, values in fit.items():
 for side in (" left of ", " right of "):
     chosen = torch.tensor([side in text for text in right])
     refused = (fit["as it is"] > fit["things changed places"])[chosen].float().mean()
-    print(f"captions with{side}: {int(chosen.sum())}, exchange refused in {refused:.1%}")
+    print(f"captions with '{side.strip()}': {int(chosen.sum())}, exchange refused in {refused:.1%}")
 
 # %% [markdown]
 # Capitals do nothing. Without articles the cosine falls a little: no picture ever hung on them, but such captions
-# were not in the training. A shuffled sentence still beats the exchange mostly; the words count, too. But *order*
-# matters to our CLIP, because we made it matter: in its training each picture had to refuse a contradicting caption
-# as well (`wrong` in `contrastive_loss`). Without such captions, who counts the words wins nearly always. That is why
-# large CLIPs behave much like the bag of section 2 (Yuksekgonul et al. 2023). For most pictures of the internet only
-# one order of the words makes sense, so the order carries no information.
+# were not in the training. A shuffled sentence still beats the exchange in most cases; the words count, too. But
+# *order* matters to our CLIP, because we made it matter: in its training each picture had to refuse a contradicting
+# caption as well (`wrong` in `contrastive_loss`). Without such captions, who counts the words wins nearly always.
+# That is why large CLIPs behave much like the bag of section 2 (Yuksekgonul et al. 2023). For most pictures of the
+# internet only one order of the words makes sense, so the order carries no information.
 #
 # A note on left and right. If a picture's caption says "left of" or "right of" at even odds, then neither the word
 # alone nor the order of the things alone says who stands where; only both together do. That is an XOR. It has no
@@ -861,12 +863,13 @@ from sdlearn.scenes.oracle import Oracle
 
 drawn_by_lot = [thing for k in range(12_000) for thing in sample_scene(Random(f"captions {k}")).things]
 cats = Counter(thing.colour for thing in drawn_by_lot if thing.kind == "cat" and not thing.names_colour)
-print("cats without a colour in the caption:", dict(cats.most_common()))
-print("orange:", Share(cats["orange"], cats.total()))
+print("cats without a colour in the caption:", {colour: cats[colour] for colour in COLOURS})
+print("orange, with the 95 % interval:", Share(cats["orange"], cats.total()))
 
 # %% [markdown]
-# (The brackets are a 95 % interval.) Now the **vectors**. Is "a cat" nearer to "an orange cat" than to "a blue cat"?
-# For each of the twelve things the cosines with its eight colours; each row's largest is bold.
+# (In brackets the 95 % interval; no green cat, because that is held out.) Now the **vectors**. Is "a cat" nearer to
+# "an orange cat" than to "a blue cat"? For each of the twelve things the cosines with its eight colours; each row's
+# largest is bold.
 
 # %%
 plain = clip.encode_text(ids_of([f"a {kind}" for kind in KINDS]))  # (12, 128)
@@ -887,13 +890,13 @@ viz.similarity_matrix(to_colours, [f"a {kind}" for kind in KINDS], list(COLOURS)
 oracle = Oracle.load()
 for scale, many in ((1, 200), (4, 64)):
     counted = colours_of(pipe, oracle, "a cat", "cat", many, guidance_scale=scale, num_inference_steps=8)
-    print(f"scale {scale}:", dict(counted.most_common()))
+    print(f"scale {scale}:", {colour: counted[colour] for colour in (*COLOURS, "none")})
     print("         orange:", Share(counted["orange"], many))
 
 # %% [markdown]
 # In the captions about two thirds of these cats are orange. At scale 1 it is somewhat less: this model draws a little
 # more mixed than it was taught. At scale 4 hardly any other cat is left. Guidance exaggerates, and makes what was
-# likely nearly certain. That is the whole secret of the orange cat.
+# likely nearly certain. ("none": the oracle found no cat.)
 #
 # One caution. That the *vector* makes the cat orange is an interpretation. The U-Net saw the same pictures, and could
 # have learnt it from any vector that it can tell from others.
@@ -1056,8 +1059,8 @@ print("retrieval, with bug", *(f"{share:.1%}" for share in found(with_bug)))
 # ...
 #
 # It is `F.gelu(h, approximate="tanh")`. The tower was trained with quick-GELU. Both are approximations of the same
-# function, given in the same paper (Hendrycks and Gimpel 2016, section 2), and so they look exchangeable. But the
-# weights belong to the bend that they were trained with.
+# function, given in the same paper (Hendrycks and Gimpel 2016), and so they look exchangeable. But the weights belong
+# to the bend that they were trained with.
 
 # %%
 span = torch.linspace(-5, 5, 41)

@@ -25,7 +25,7 @@ from sdlearn.config import CLIPTextConfig
 from sdlearn.exercises import check
 
 # %% [markdown]
-# **07.1** Behind the first place lie 31, behind the second 30, and so on to 0: 31 · 32 / 2.
+# **07.1** Behind the first place lie 31, behind the second one less, and so on: 31 · 32 / 2.
 
 # %%
 # solution 07.1
