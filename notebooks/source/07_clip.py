@@ -934,9 +934,9 @@ viz.strip(
 )
 
 # %% [markdown]
-# No word was read, and the things are there. A text tower is an *adapter*: anything that hands the U-Net vectors of
-# the kind it has learnt to read can stand there. Class labels could, and in later chapters an outline or a depth map
-# will come in by another door.
+# No word was read, and the things are there. Most have the colour that section 11 would expect, too. A text tower is
+# an *adapter*: anything that hands the U-Net vectors of the kind it has learnt to read can stand there. Class labels
+# could, and in later chapters an outline or a depth map will come in by another door.
 #
 # ## 13 · Play
 #
@@ -1074,7 +1074,7 @@ viz.curves(
     span.tolist(),
     "x",
     alt="Left: two curves from zero on the left to a straight line on the right; they cannot be told apart. "
-    "Right: their difference, a wave on either side of zero, about 0.02 high.",
+    "Right: their difference, a dip of about 0.02 on either side of zero.",
 )
 
 # %% [markdown]

@@ -74,7 +74,7 @@ def _run_alt(arrays: Mapping[str, np.ndarray], rows: str, columns: str) -> str:
 
 
 def word_map(points: Mapping[str, Tensor], *, title: str = "") -> Plot:
-    """Points in the plane (n, 2), one group a name, which stands beside the group's middle."""
+    """Points in the plane (n, 2), one group a name, which stands beside the group."""
     arrays = {name: values.detach().float().cpu().numpy() for name, values in points.items()}
     if not arrays or any(array.ndim != 2 or array.shape[1] != 2 for array in arrays.values()):
         raise ValueError("word_map needs one or more groups of points (n, 2).")
@@ -85,10 +85,11 @@ def word_map(points: Mapping[str, Tensor], *, title: str = "") -> Plot:
     for (name, array), style in zip(arrays.items(), cycle(LINES)):
         axes.scatter(*array.T, color=style["color"], marker=style["marker"], s=26, alpha=0.75)
         right = middles[name][0] > every[:, 0].min() + 0.8 * np.ptp(every[:, 0])
+        edge = array[:, 0].min() if right else array[:, 0].max()
         axes.annotate(
             name,
-            middles[name],
-            xytext=(-8 if right else 8, 0),
+            (edge, middles[name][1]),
+            xytext=(-9 if right else 9, 0),
             textcoords="offset points",
             ha="right" if right else "left",
             va="center",
