@@ -1080,11 +1080,12 @@ viz.curves(
 # %% [markdown]
 # This has happened, the other way round. OpenAI's CLIP was trained with quick-GELU. In OpenCLIP the model name
 # `ViT-B-32` means GELU; quick-GELU needs `ViT-B-32-quickgelu`. Who fine-tuned OpenAI's weights and loaded the result
-# by the plain name got the wrong bend, and no message. It was found in the evaluation code of published papers, among
-# them the one on word order that section 10 cites (open_clip, issue `#771`). Since then the library warns (`#970`).
+# by the plain name got the wrong bend, and no message (open_clip, issue `#771`). The evaluation of the very paper
+# that section 10 cites is reported to have run this way, and some of its results to change with the right bend (issue
+# `#35` of its repository). Since then the library warns (`#970`).
 #
-# A test that would have caught it compares *vectors* with a reference, within rounding. Tests of the results do not:
-# with twelve or more layers, and harder pictures, accuracy falls a little, and everyone has an explanation for that.
+# A test that would have caught it compares *vectors* with a reference, within rounding. Tests of results do not. In
+# large models the accuracy differs, but not by much (`#441`), and everyone has an explanation for that.
 
 # %% [markdown]
 # ## 16 · Your turn
@@ -1240,5 +1241,7 @@ assert gap.abs() < 1e-4
 # * G. Alain, Y. Bengio: *Understanding intermediate layers using linear classifier probes* (2016),
 #   [arXiv:1610.01644](https://arxiv.org/abs/1610.01644). Linear probes.
 # * E. B. Wilson: *Probable Inference, the Law of Succession, and Statistical Inference* (1927). The intervals.
-# * open_clip, issue [771](https://github.com/mlfoundations/open_clip/issues/771) and pull request
-#   [970](https://github.com/mlfoundations/open_clip/pull/970). The bug of section 15.
+# * open_clip, issues [771](https://github.com/mlfoundations/open_clip/issues/771) and
+#   [441](https://github.com/mlfoundations/open_clip/issues/441), pull request
+#   [970](https://github.com/mlfoundations/open_clip/pull/970); vision-language-models-are-bows, issue
+#   [35](https://github.com/mertyg/vision-language-models-are-bows/issues/35). The bug of section 15.
