@@ -877,7 +877,7 @@ coloured = clip.encode_text(ids_of([f"{article(c)} {c} {kind}" for kind in KINDS
 to_colours = (coloured.view(12, 8, 128) @ plain[:, :, None])[:, :, 0]  # (12 things, 8 colours)
 agree = sum(COLOURS[row.argmax()] == FAVOURITE[kind] for kind, row in zip(KINDS, to_colours, strict=True))
 print(f"the nearest colour is the most frequent one of the captions: {agree} of {len(KINDS)}")
-viz.similarity_matrix(to_colours, [f"a {kind}" for kind in KINDS], list(COLOURS))
+viz.similarity_matrix(to_colours, [f"“a {kind}”" for kind in KINDS], list(COLOURS))
 
 # %% [markdown]
 # Contrastive training has put the statistics into the vector. "A cat" must lie near the pictures it came with, and
