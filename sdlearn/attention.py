@@ -6,7 +6,6 @@ picture itself, cross-attention from the text vectors.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -139,8 +138,3 @@ class SpatialTransformer(nn.Module):
         if not self.linear:
             h = self.proj_out(h.contiguous())
         return x + h
-
-
-def causal_mask(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(length, length): 0 where a token may look (itself and what came before), -inf where it may not."""
-    return torch.full((length, length), float("-inf"), dtype=dtype, device=device).triu(1)

@@ -6,11 +6,12 @@ of transformers' ``CLIPTextModel`` and ``CLIPVisionModelWithProjection``.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdlearn.attention import causal_mask
 from sdlearn.config import CLIPTextConfig, CLIPVisionConfig
 
 
@@ -20,6 +21,12 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": F.gelu}
+LARGEST_SCALE = 100.0  # logits are clipped there (Radford et al. 2021, section 2.5)
+
+
+def causal_mask(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(length, length): 0 where a token may look (itself and what came before), -inf where it may not."""
+    return torch.full((length, length), float("-inf"), dtype=dtype, device=device).triu(1)
 
 
 class SelfAttention(nn.Module):
@@ -173,3 +180,42 @@ def pool_at_end(hidden: Tensor, ids: Tensor, eos_token_id: int) -> Tensor:
     """The vector of each prompt's first end token, the one that has seen every word: (B, L, D) -> (B, D)."""
     first_end = (ids == eos_token_id).int().argmax(dim=-1)  # (B,)
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), first_end]
+
+
+class CLIP(nn.Module):
+    """Both towers, and what compares them: (B, 3, H, W) pixels and (B', L) ids -> two sets of unit vectors, a scale."""
+
+    def __init__(self, text: CLIPTextConfig, vision: CLIPVisionConfig):
+        super().__init__()
+        self.text_model = CLIPTextModel(text)
+        self.text_projection = nn.Linear(text.hidden_size, text.projection_dim, bias=False)
+        self.image_model = CLIPVisionModel(vision)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        pooled = pool_at_end(self.text_model(ids), ids, self.text_model.config.eos_token_id)
+        return F.normalize(self.text_projection(pooled).float(), dim=-1)  # (B', D)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        return F.normalize(self.image_model(pixels).float(), dim=-1)  # (B, D)
+
+    def forward(self, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return (
+            self.encode_image(pixels),
+            self.encode_text(ids),
+            self.logit_scale.exp().clamp(max=LARGEST_SCALE),
+        )
+
+
+def contrastive_loss(
+    image: Tensor, text: Tensor, scale: Tensor | float, wrong: Tensor | None = None
+) -> Tensor:
+    """Each picture chooses among all captions, each caption among all pictures; the mean of both cross-entropies.
+
+    Unit vectors (B, D), row by row a pair. ``wrong`` (N, D) are further captions, right for no picture.
+    """
+    target = torch.arange(image.shape[0], device=image.device)
+    captions = text if wrong is None else torch.cat([text, wrong])
+    to_text = scale * image @ captions.T  # (B, B + N)
+    to_image = scale * text @ image.T  # (B, B)
+    return (F.cross_entropy(to_text, target) + F.cross_entropy(to_image, target)) / 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,42 +9,14 @@ from random import Random
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from sdlearn.clip import CLIPTextModel, CLIPVisionModel, pool_at_end
+from sdlearn.clip import CLIP, contrastive_loss
 from sdlearn.config import CLIPTextConfig, CLIPVisionConfig
 from sdlearn.scenes import COLOURS, KINDS, Scene, caption, is_held_out
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.tokenizer_training import train_bpe, vocabulary
 from sdlearn.training.data import open_scenes, pick, pixels_of
 from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
-
-LARGEST_SCALE = 100.0  # logits are clipped there (Radford et al. 2021, section 2.5)
-
-
-class CLIP(nn.Module):
-    """Both towers, and what compares them: (B, 3, H, W) pixels and (B', L) ids -> two sets of unit vectors, a scale."""
-
-    def __init__(self, text: CLIPTextConfig, vision: CLIPVisionConfig):
-        super().__init__()
-        self.text_model = CLIPTextModel(text)
-        self.text_projection = nn.Linear(text.hidden_size, text.projection_dim, bias=False)
-        self.image_model = CLIPVisionModel(vision)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-
-    def encode_text(self, ids: Tensor) -> Tensor:
-        pooled = pool_at_end(self.text_model(ids), ids, self.text_model.config.eos_token_id)
-        return F.normalize(self.text_projection(pooled).float(), dim=-1)  # (B', D)
-
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        return F.normalize(self.image_model(pixels).float(), dim=-1)  # (B, D)
-
-    def forward(self, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return (
-            self.encode_image(pixels),
-            self.encode_text(ids),
-            self.logit_scale.exp().clamp(max=LARGEST_SCALE),
-        )
 
 
 def initialise(clip: CLIP) -> None:
@@ -102,11 +73,10 @@ def mostly_left(texts: Sequence[str], rng: Random) -> str:
 
 def caption_loss(image: Tensor, text: Tensor, wrong: Tensor, scale: Tensor) -> dict[str, Tensor]:
     """The contrastive loss where each picture must also refuse one contradicting caption. All (B, D) unit vectors."""
-    target = torch.arange(image.shape[0], device=image.device)
-    to_text = scale * image @ torch.cat([text, wrong]).T  # (B, 2B): every caption and every wrong one
-    to_image = scale * text @ image.T  # (B, B)
-    loss = (F.cross_entropy(to_text, target) + F.cross_entropy(to_image, target)) / 2
-    retrieved = (to_text[:, : len(target)].argmax(dim=1) == target).float().mean()
+    loss = contrastive_loss(image, text, scale, wrong)
+    retrieved = (
+        ((image @ text.T).argmax(dim=1) == torch.arange(len(image), device=image.device)).float().mean()
+    )
     refused = ((image * text).sum(-1) > (image * wrong).sum(-1)).float().mean()
     return {"loss": loss, "retrieval": retrieved, "refuses_wrong": refused}
 
