@@ -214,21 +214,28 @@ print(
 
 
 # %%
-def most_memory(function, *arguments):
-    """The largest single piece of memory that is asked for, in bytes."""
-    with torch.profiler.profile(profile_memory=True) as watched:
-        function(*arguments)
-    return max(event.cpu_memory_usage for event in watched.events())
+def kept(function, *arguments):
+    """How many numbers PyTorch keeps for the gradient."""
+    sizes = []
+
+    def note(tensor):
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        function(*(one.clone().requires_grad_() for one in arguments))
+    return sum(sizes)
 
 
 long = torch.randn(3, 4096, 24, generator=generator)  # the places of a 512 x 512 picture in Stable Diffusion
 ratio = seconds(matmul, *long) / seconds(sdpa, *long)
 print(f"4096 places: matmul takes {ratio:.1f} times as long as SDPA")
-print(f"and its largest piece is {most_memory(matmul, *long) / most_memory(sdpa, *long):.0f} times as large")
+print(f"and in training it keeps {kept(matmul, *long) / kept(sdpa, *long):.0f} times as many numbers")
 print(f"they differ by {(matmul(*long) - sdpa(*long)).abs().max():.0e}")
 
 # %% [markdown]
-# The values agree. The matrix of shares is what costs: it grows with the *square* of the places.
+# The values agree. Memory is counted here as the numbers that must be kept for the gradient. The matrix of shares is
+# what costs: it grows with the *square* of the places.
 #
 # ## 3 · Heads
 #
@@ -539,9 +546,10 @@ shown = torch.cat([shown[:10], shown[10:].sum(dim=0, keepdim=True)])  # the padd
 viz.attention_by_word([*names, "all padding"], shown, picture)
 
 # %% [markdown]
-# The start token, which knows nothing of the prompt, and the padding take a large part: a place that has nothing to
-# ask must look *somewhere*, since shares sum to 1. Among the words the two nouns stand out, each where its thing is.
-# *Blue* and *red* get little anywhere.
+# The start token, which knows nothing of the prompt, takes most, and the first *a* comes next: a place that has nothing
+# to ask must look *somewhere*, since shares sum to 1. (The colours follow the root of a share, so that small ones show.)
+# The cat's places turn to *cat*, but also to *left* and *of*; the ball's to *ball* and to the padding. *Blue* gets
+# little. Keep that in mind.
 #
 # A mean hides much. Here is *cat* alone: in each head of one layer, in each layer, and at each step.
 
@@ -549,19 +557,17 @@ viz.attention_by_word([*names, "all padding"], shown, picture)
 middle = heard[3]
 by_head = torch.stack([as_map(middle[-1][0, head])[3] for head in range(4)])
 by_layer = torch.stack([as_map(layer[0].mean(dim=0))[3] for layer in middle])
-viz.attention_by_word(
-    [
-        *(f"head {k + 1}" for k in range(4)),
-        *(f"layer {k + 1}" for k in range(7)),
-        *(f"step {k + 1}" for k in range(8)),
-    ],
-    torch.cat([by_head, by_layer, maps[:, 3]]),
-)
+titles = [
+    f"{name} {k + 1}" for name, number in {"head": 4, "layer": 7, "step": 7}.items() for k in range(number)
+]
+viz.attention_by_word(titles, torch.cat([by_head, by_layer, maps[:7, 3]]))
 
 # %% [markdown]
-# The four heads (of the last layer, at step 4) do different work, and so do the layers. From step to step
-# less changes. **Play:** draw the sentence of the course, press a word, move the slider. The still picture comes
-# first.
+# The heads (of the last layer, at step 4) do different work: the second sees nearly the whole cat and little else. So do
+# the layers; the fourth, at the bottom of the right side, hardly asks for *cat* at all. Over the steps the map is first
+# broad, over both things, and then settles on the cat.
+#
+# **Play:** draw the sentence of the course, press a word, move the slider. The still picture comes first.
 
 # %%
 from sdlearn.viz import widgets
@@ -576,8 +582,8 @@ explorer
 # %% [markdown]
 # ### What places look at
 #
-# Self-attention asks the same of other places. We take two places of the finer level, one on the cat, one on the ball,
-# and see whom they look at.
+# Self-attention asks the same of other places. We take four places of the finer level, on the cat, on the ball, in the
+# sky and on the ground, and see whom they look at.
 
 # %%
 block = pipe.unet.up_blocks[1].attentions[1].transformer_blocks[0]
@@ -587,7 +593,7 @@ with torch.no_grad():
     plain(steps[3].x, steps[3].sigma, one)
 hook.remove()
 looks = caught[0][0].mean(dim=0)  # (64, 64), mean of the heads
-places = {"cat": int(shown[3].argmax()), "ball": int(shown[8].argmax())}
+places = {"cat": int(shown[3].argmax()), "ball": int(shown[8].argmax()), "sky": 8 + 3, "ground": 56 + 4}
 for name, place in places.items():
     print(
         f"{name}: row {place // 8}, column {place % 8}; its largest share {looks[place].max():.2f}, even {1 / 64:.2f}"
