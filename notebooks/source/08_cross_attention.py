@@ -126,7 +126,8 @@ viz.strip(
 #
 # A Python dictionary has keys and values. A *query* must equal a key, or there is an error. A softer one: query and
 # keys are vectors, and we measure how well they fit, by their scalar product. The best fit wins (*hard*). Or each value
-# gets a share, by softmax (*soft*). Let a query turn once round a circle on which three keys lie.
+# gets a share, by softmax (*soft*). Let a query turn once round a circle on which three keys lie. Upwards stands each
+# key's share.
 
 # %%
 angles = torch.linspace(0, 2 * math.pi, 73)
@@ -546,10 +547,10 @@ shown = torch.cat([shown[:10], shown[10:].sum(dim=0, keepdim=True)])  # the padd
 viz.attention_by_word([*names, "all padding"], shown, picture)
 
 # %% [markdown]
-# The start token, which knows nothing of the prompt, takes most, and the first *a* comes next: a place that has nothing
-# to ask must look *somewhere*, since shares sum to 1. (The colours follow the root of a share, so that small ones show.)
-# The cat's places turn to *cat*, but also to *left* and *of*; the ball's to *ball* and to the padding. *Blue* gets
-# little. Keep that in mind.
+# The start token, which knows nothing of the prompt, takes most, and the first *a* comes next: a place that has
+# nothing to ask must look *somewhere*, since shares sum to 1. (The colours follow the root of a share, so that small
+# ones show.) The cat's places turn to *cat*, but also to *left* and *of*; the ball's to *ball* and to the padding.
+# *Blue* gets little. Keep that in mind.
 #
 # A mean hides much. Here is *cat* alone: in each head of one layer, in each layer, and at each step.
 
@@ -563,9 +564,9 @@ titles = [
 viz.attention_by_word(titles, torch.cat([by_head, by_layer, maps[:7, 3]]))
 
 # %% [markdown]
-# The heads (of the last layer, at step 4) do different work: the second sees nearly the whole cat and little else. So do
-# the layers; the fourth, at the bottom of the right side, hardly asks for *cat* at all. Over the steps the map is first
-# broad, over both things, and then settles on the cat.
+# The heads (of the last layer, at step 4) do different work: the second sees nearly the whole cat and little else. So
+# do the layers; the fourth, at the bottom of the right side, hardly asks for *cat* at all. Over the steps the map is
+# first broad, over both things, and then settles on the cat.
 #
 # **Play:** draw the sentence of the course, press a word, move the slider. The still picture comes first.
 
@@ -723,10 +724,11 @@ viz.strip(
 # loses a thing, or takes another colour. (Chefer et al. 2023 show both failures in Stable Diffusion: things that are
 # missing, and colours on the wrong thing.)
 #
-# Exchanging the maps of the colour words costs a little: these words are used, but not much. Exchanging those of the
-# nouns breaks the binding. The things change sides, and most of the colours do not go with them, for the other words
-# are still looked at from the old places. (Often a thing is spoilt so much that the oracle reads something
-# else.) So it is the noun's map that ties vector and place.
+# With the maps of the colour words exchanged fewer pictures are right, mostly because a colour turns into a third
+# one. Hardly ever do the two colours change places; and with 64 pictures the intervals still overlap. With those of
+# the *nouns* exchanged the binding breaks. The things change sides, and most of the colours do not go with them, for
+# the other words are still looked at from the old places. (Often a thing is spoilt so much that the oracle reads
+# something else.) So it is the noun's map that ties vector and place.
 #
 # ## 9 · Editing a picture
 #

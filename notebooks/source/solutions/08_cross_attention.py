@@ -57,9 +57,9 @@ answer = 8 * (64 * 64) ** 2
 check("08.3", answer)
 
 # %% [markdown]
-# **08.4** The output is w₁v₁ + w₂v₂ + …. To exchange w₁ and w₂ gives the same two products as to exchange v₁ and v₂. And a
-# column of the shares comes from a key: exchanged keys give exchanged columns. If both move, the products are the old
-# ones.
+# **08.4** The output is w₁v₁ + w₂v₂ + …. To exchange w₁ and w₂ gives the same two products as to exchange v₁ and v₂.
+# And a column of the shares comes from a key: exchanged keys give exchanged columns. If both move, the products are
+# the old ones.
 
 # %%
 # solution 08.4
@@ -87,8 +87,8 @@ def my_edit(weights):
 check("08.5", my_edit)
 
 # %% [markdown]
-# **08.6** Queries and the output are 320 wide at both ends; keys and values come from vectors of 768. Only the last layer
-# has a bias.
+# **08.6** Queries and the output are 320 wide at both ends; keys and values come from vectors of 768. Only the last
+# layer has a bias.
 
 # %%
 # solution 08.6
