@@ -715,8 +715,8 @@ viz.strip(
     [prompt.replace(" left of ", ", ") for prompt in prompts[:6]],
     zoom=1,
     alt="Three rows of six pictures with two things each, the prompts above. First row: things and colours as asked. "
-    "Second row: nearly the same. Third row: the things have changed sides, or turned into others, and the colours no "
-    "longer belong to them.",
+    "Second row: nearly the same, but a pink cat and a red dog have turned orange. Third row: colours stay on their "
+    "side, things do not: a pink dog left of an orange cat, two hearts, two birds.",
 )
 
 # %% [markdown]
@@ -726,9 +726,9 @@ viz.strip(
 #
 # With the maps of the colour words exchanged fewer pictures are right, mostly because a colour turns into a third
 # one. Hardly ever do the two colours change places; and with 64 pictures the intervals still overlap. With those of
-# the *nouns* exchanged the binding breaks. The things change sides, and most of the colours do not go with them, for
-# the other words are still looked at from the old places. (Often a thing is spoilt so much that the oracle reads
-# something else.) So it is the noun's map that ties vector and place.
+# the *nouns* exchanged the binding breaks. See the third row: the *kinds* change
+# sides, or one of them stands twice, and the *colours* stay where they were, for the other words are still looked at
+# from the old places. So the map of the noun says what is where, and the colour comes along other ways, too.
 #
 # ## 9 · Editing a picture
 #
@@ -854,18 +854,20 @@ def another_forward(self, x, context=None):
 
 caught = []
 with patch.object(Attention, "forward", another_forward):
-    wrong = pipe.txt2img(PROMPT, num_images_per_prompt=4, seed=SEED, num_inference_steps=12).images
-right = pipe.txt2img(PROMPT, num_images_per_prompt=4, seed=SEED, num_inference_steps=12).images
-asked = [sum(one.things[0][:2] == ("cat", "orange") for one in read(ones)) for ones in (right, wrong)]
-print(f"orange cats: {asked[0]} of 4, with the bug {asked[1]} of 4")
+    wrong = draw(vectors.expand(16, -1, -1))
+both = {"as it should be": sixteen["none"], "with the bug": wrong}
+for name, pictures in both.items():
+    met = sum(verdict(one, (("blue", "cat"), ("red", "ball"))) == "right" for one in read(pictures))
+    print(f"{name}: a blue cat and a red ball in {met} of 16")
 viz.strip(
-    {"as it should be": right, "with the bug": wrong},
-    zoom=1.2,
-    alt="Above, four pictures of an orange cat on a red castle. Below, from the same noise, four without them.",
+    {name: pictures[:6] for name, pictures in both.items()},
+    zoom=1,
+    alt="Above, six pictures of a blue cat and a red ball. Below, from the same noise, blotched things of mixed colours "
+    "that are hard to name.",
 )
 
 # %% [markdown]
-# The maps tell more. Same step, same layer, the first words of the prompt:
+# The maps tell more. Same step, same layer, *start*, *blue* and *cat*, first right, then with the bug:
 
 # %%
 with torch.no_grad(), patch.object(Attention, "forward", another_forward):
@@ -873,8 +875,11 @@ with torch.no_grad(), patch.object(Attention, "forward", another_forward):
     plain(steps[3].x, steps[3].sigma, one)
 bad = next(shares for shares in reversed(caught) if shares.shape[-1] == 32)[0].mean(dim=0)  # (64, 32)
 good = heard[3][-1][0].mean(dim=0)
-rows = torch.cat([as_map(good)[:4], as_map(bad)[:4]])
-viz.attention_by_word([*names[:4], *(f"{name} (bug)" for name in names[:4])], rows)
+some = [0, 2, 3]
+viz.attention_by_word(
+    [*(names[k] for k in some), *(f"{names[k]}, bug" for k in some)],
+    torch.cat([as_map(good)[some], as_map(bad)[some]]),
+)
 
 # %% [markdown]
 # **Which line is it, and what do the maps sum to?** Print sums along both axes.
