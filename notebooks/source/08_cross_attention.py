@@ -30,8 +30,12 @@
 # ## 1 · Whose colour?
 #
 # The U-Net predicts noise from three things: the noisy latent, a step number, and the prompt's text vectors. Chapter 02
-# used the first two. Here the third joins. The start, the words and the end have a vector each; the rest of the places
-# is padding.
+# used the first two. Here the third joins, and the loss stays what it was (Rombach et al. 2022, equation 3; τ is the
+# text encoder, y the prompt):
+#
+# $$\mathbb E\,\lVert \varepsilon - \varepsilon_\theta(z_t, t, \tau(y))\rVert^2$$
+#
+# The start, the words and the end have a vector each; the rest of the places is padding.
 
 # %%
 import math
@@ -647,9 +651,9 @@ viz.strip(
 )
 
 # %% [markdown]
-# The vector at *cat* alone does not turn the cat, and *left of a* alone does so at times. Together they do: the
-# colour stands in several places, in the noun *and in the words after it*. The ball has no words after it. Its colour
-# is in its noun, and in end and padding.
+# The vector at *cat* alone seldom turns the cat, and *left of a* alone does so at times. Together they do: the colour
+# stands in several places, in the noun *and in the words after it*. The ball has no words after it. Its colour is in
+# its noun, and in end and padding.
 #
 # So this is the way of "a man with blue eyes": self-attention in the prompt pairs *blue* with *eyes*, and writes it
 # into the vectors from there on; cross-attention carries these into the picture. And why do not all colours
@@ -778,8 +782,9 @@ viz.strip(
 )
 
 # %% [markdown]
-# With the cat's maps the dogs are no worse, and the picture stays nearer to that of the cats. Not all of it stays:
-# self-attention and convolutions hear the new word, too.
+# With the cat's maps there are as many orange dogs, and the rest of the picture stays nearer to that of the cat. See
+# the first column: the new word had turned night into day, and with the old maps it stays night. Not everything
+# stays: self-attention and convolutions hear the new word, too.
 #
 # **Re-weighting.** The same paper makes a word stronger or weaker by a factor on its map. Section 7 predicts what
 # this does to *blue* here. And there is another dial: mix the text vectors of a prompt with the colour and of one
@@ -807,9 +812,9 @@ for name, row in dials.items():
     print(f"factor on the {name:8s} {list(row)}: blue cats {blue} of 16")
 
 # %% [markdown]
-# The factor on the map of *blue* does nothing, not even 0. The recipe acts on a *place*, and in this model the colour
-# stands elsewhere. The mixture works: without the difference hardly a blue cat, at half about half of them. At twice
-# it is too much: the vectors are none that the network has been trained with, and things get lost.
+# The factor on the map of *blue* does hardly anything, not even 0. The recipe acts on a *place*, and in this model the
+# colour stands elsewhere. The mixture works: without the difference there is hardly a blue cat, at half it is about
+# half of them. Twice the difference gains nothing: the network has never been trained with such vectors.
 #
 # ## 10 · Swap
 #
@@ -862,8 +867,8 @@ for name, pictures in both.items():
 viz.strip(
     {name: pictures[:6] for name, pictures in both.items()},
     zoom=1,
-    alt="Above, six pictures of a blue cat and a red ball. Below, from the same noise, blotched things of mixed colours "
-    "that are hard to name.",
+    alt="Above, six pictures of a blue cat and a red ball. Below, from the same noise, blotched skies, animals in wrong "
+    "colours, things that hang in the air; the balls are still red.",
 )
 
 # %% [markdown]
