@@ -867,8 +867,8 @@ for name, pictures in both.items():
 viz.strip(
     {name: pictures[:6] for name, pictures in both.items()},
     zoom=1,
-    alt="Above, six pictures of a blue cat and a red ball. Below, from the same noise, blotched skies, animals in wrong "
-    "colours, things that hang in the air; the balls are still red.",
+    alt="Above, six pictures of a blue cat and a red ball. Below, from the same noise, blotched skies, "
+    "animals in wrong colours, things in the air; the balls are still red.",
 )
 
 # %% [markdown]
