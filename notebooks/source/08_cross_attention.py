@@ -29,9 +29,9 @@
 # %% [markdown]
 # ## 1 · Whose colour?
 #
-# The U-Net predicts noise from three things: the noisy latent, a step number, and the prompt's text vectors. Chapter 02
-# used the first two. Here the third joins, and the loss stays what it was (Rombach et al. 2022, equation 3; τ is the
-# text encoder, y the prompt):
+# The U-Net predicts noise from three things: the noisy latent, a step number, and the prompt's text vectors. Chapter
+# 02 used the first two. Here the third joins, and the loss stays what it was (equation 3 of Rombach et al. 2022).
+# Here τ is the text encoder and y the prompt:
 #
 # $$\mathbb E\,\lVert \varepsilon - \varepsilon_\theta(z_t, t, \tau(y))\rVert^2$$
 #
@@ -186,9 +186,9 @@ for width in (4, 64, 1024):
     print(f"width {width:4d}: spread {scores.std():5.1f}, largest share {hard:.2f}, with the root {soft:.2f}")
 
 # %% [markdown]
-# Now faster. All scores are one matrix product, all answers a second one: `matmul`. And PyTorch has it as one function,
-# `F.scaled_dot_product_attention` (SDPA). It works in blocks and need not keep the whole matrix of shares (Dao et
-# al. 2022; on a CPU, too). Each is checked against the one before.
+# Now faster. All scores are one matrix product, all answers a second one: `matmul`. And PyTorch has it as one
+# function, `F.scaled_dot_product_attention` (SDPA). It works in blocks and need not keep the whole matrix of shares
+# on a CPU, too (Dao et al. 2022). Each is checked against the one before.
 
 
 # %%
@@ -710,7 +710,7 @@ for name, edit in EDITS.items():
         with editing(pipe.unet, edit):
             bound[name] = draw(many)
     counts[name] = Counter(verdict(*pair) for pair in zip(read(bound[name]), cases, strict=True))
-    print(f"{name}: right {Share(counts[name]['right'], 64)}")
+    print(f"{name}: right {Share(counts[name]['right'], 64)}")  # with its 95 % interval
     print("   ", dict(counts[name]))
 
 # %%
@@ -725,8 +725,8 @@ viz.strip(
 
 # %% [markdown]
 # In brackets stands the 95 % interval (Wilson 1927). The small model binds well. Where it fails, it mostly
-# loses a thing, or takes another colour. (Chefer et al. 2023 show both failures in Stable Diffusion: things that are
-# missing, and colours on the wrong thing.)
+# loses a thing, or takes another colour. In Stable Diffusion, too, things
+# go missing, and colours land on the wrong thing (Chefer et al. 2023).
 #
 # With the maps of the colour words exchanged fewer pictures are right, mostly because a colour turns into a third
 # one. Hardly ever do the two colours change places; and with 64 pictures the intervals still overlap. With those of
