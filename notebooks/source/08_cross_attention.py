@@ -187,7 +187,7 @@ for width in (4, 64, 1024):
 
 # %% [markdown]
 # Now faster. All scores are one matrix product, all answers a second one: `matmul`. And PyTorch has it as one
-# function, `F.scaled_dot_product_attention` (SDPA). It works in blocks and need not keep the whole matrix of shares
+# function, `F.scaled_dot_product_attention` (SDPA). It works in blocks and need not keep the whole matrix of shares,
 # on a CPU, too (Dao et al. 2022). Each is checked against the one before.
 
 
@@ -604,10 +604,13 @@ for name, place in places.items():
         f"{name}: row {place // 8}, column {place % 8}; its largest share {looks[place].max():.2f}, even {1 / 64:.2f}"
     )
 viz.attention_by_word(
-    [f"from the {n}" for n in places], looks[list(places.values())].unflatten(1, (8, 8)), picture
+    [f"from {n}" for n in places], looks[list(places.values())].unflatten(1, (8, 8)), picture
 )
 
 # %% [markdown]
+# The cat's place looks at the cat, the ball's at the ball (and a little at the cat). The sky's share is spread over the
+# sky, the ground's goes mostly to the ground nearby. So places of one thing can agree on what they are.
+#
 # ## 7 · Who carries the colour?
 #
 # Back to the guess. In the prompt each token looks at itself and at those before it (chapter 07). So *cat* may know
