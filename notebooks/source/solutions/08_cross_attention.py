@@ -74,7 +74,7 @@ order = [1, 0, 2, 3, 4]
 columns = (q @ k.T / math.sqrt(8)).softmax(dim=-1)[:, order] @ v
 assert torch.allclose(columns, answers(q, k[order], v), atol=1e-6)
 assert torch.allclose(columns, answers(q, k, v[order]), atol=1e-6)
-assert torch.allclose(attend(q, k, v), answers(q, k[order], v[order]), atol=1e-6)
+assert torch.allclose(answers(q, k, v), answers(q, k[order], v[order]), atol=1e-6)
 answer = "C"
 check("08.4", answer)
 
