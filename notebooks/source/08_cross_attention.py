@@ -29,9 +29,9 @@
 # %% [markdown]
 # ## 1 · Whose colour?
 #
-# The U-Net predicts noise from three things: the noisy latent, a step number, and the prompt's text vectors. Chapter
-# 02 used the first two. Here the third joins, and the loss stays what it was (equation 3 of Rombach et al. 2022).
-# Here τ is the text encoder and y the prompt:
+# The U-Net predicts noise from three things: the noisy latent, a step number, and the prompt's text vectors.
+# Chapter 02 used the first two. Here the third joins, and the loss stays what it was (equation 3 of Rombach et
+# al. 2022). Here τ is the text encoder and y the prompt:
 #
 # $$\mathbb E\,\lVert \varepsilon - \varepsilon_\theta(z_t, t, \tau(y))\rVert^2$$
 #
