@@ -6,6 +6,9 @@ picture itself, cross-attention from the text vectors.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -58,6 +61,12 @@ class Attention(nn.Module):
         q, k = self._split(self.to_q(x)).float(), self._split(self.to_k(context)).float()
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5  # (B, heads, L, S)
         return scores.softmax(dim=-1)
+
+    def gather(self, weights: Tensor, context: Tensor) -> Tensor:
+        """What each place gets when it looks so: (B, heads, L, S), (B, S, context_width) -> (B, L, width)."""
+        v = self._split(self.to_v(context)).to(weights.dtype)  # (B, heads, S, d)
+        h = (weights @ v).transpose(1, 2).flatten(2)  # (B, L, width)
+        return self.to_out[0](h.to(context.dtype))
 
 
 class GEGLU(nn.Module):
@@ -138,3 +147,23 @@ class SpatialTransformer(nn.Module):
         if not self.linear:
             h = self.proj_out(h.contiguous())
         return x + h
+
+
+@contextmanager
+def editing(network: nn.Module, edit: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Inside ``with``: each cross-attention layer's weights (B, heads, L, S) pass through ``edit`` before their use.
+
+    The layers are found by their published name, ``attn2``. Afterwards the network is as it was.
+    """
+
+    def edited(layer: nn.Module, arguments: tuple[Tensor, Tensor], answer: Tensor) -> Tensor:
+        x, context = arguments
+        return layer.gather(edit(layer.weights(x, context)), context)
+
+    layers = [layer for name, layer in network.named_modules() if name.rpartition(".")[2] == "attn2"]
+    hooks = [layer.register_forward_hook(edited) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
