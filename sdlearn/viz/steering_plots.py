@@ -32,7 +32,9 @@ def with_intervals(
             value, low, high = np.asarray(values, dtype=float).T  # (len(x),) each
             places = np.arange(len(x)) + 0.1 * (k - (len(lines) - 1) / 2)
             around = np.clip([value - low, high - value], 0, None)
-            axes.errorbar(places, value, around, label=name, markersize=4, lw=1.6, capsize=3, elinewidth=1, **style)
+            axes.errorbar(
+                places, value, around, label=name, markersize=4, lw=1.6, capsize=3, elinewidth=1, **style
+            )
         axes.set_xticks(range(len(x)), [str(one) for one in x])
         axes.set_ylim(bottom=0)
         axes.set_xlabel(x_label)
@@ -57,25 +59,27 @@ def _told(panels: Mapping[str, Mapping[str, Sequence[Triple]]], x: Sequence[obje
 
 
 def guidance_arrows(step: Step, scales: Sequence[float], which: int = 0) -> Plot:
-    """The network's answers of a step as arrows: C without the prompt, B with it, and C + scale * (B - C) for each scale.
+    """A step's answers as arrows: C without the prompt, B with it; and dots at C + scale * (B - C) for each scale.
 
     C and B span a plane, and everything that guidance makes lies in it: nothing is left out of the picture. C points
     to the right; lengths are root mean squares.
     """
     pred = steps_of([step], which)[0].pred
     if pred.eps_cond is None or pred.eps_uncond is None:
-        raise ValueError("this step was asked only once: record a run with a guidance_scale other than 0 and 1.")
+        raise ValueError(
+            "this step was asked only once: record a run with a guidance_scale other than 0 and 1."
+        )
     b, c = _in_one_plane(pred.eps_cond[which], pred.eps_uncond[which])
     ends = {f"scale {scale:g}": c + scale * (b - c) for scale in scales}
     told = ", ".join(f"{name} {np.hypot(*end):.2f}" for name, end in ends.items())
     plot = Plot(
-        900,
-        330,
+        620,
+        400,
         f"Arrows at step {step.i + 1}, σ {step.sigma:.3g}: C, of length {np.hypot(*c):.2f}, to the right; B, "
         f"{np.hypot(*b):.2f} long, {np.degrees(np.arctan2(b[1], b[0])):.0f} degrees away from it. On the line from C "
         f"through B, with their lengths: {told}.",
     )
-    axes = plot.add_axes((0.06, 0.14, 0.92, 0.82))
+    axes = plot.add_axes((0.1, 0.12, 0.86, 0.85))
     last = max(ends.values(), key=lambda end: abs(end - c).sum(), default=b)
     axes.plot(*np.array([c, last]).T, color=LINES[2]["color"], lw=1.2, ls=":", label="D, prolonged", zorder=1)
     for (name, end), style in zip({"C without the prompt": c, "B with it": b}.items(), LINES, strict=False):
@@ -84,11 +88,11 @@ def guidance_arrows(step: Step, scales: Sequence[float], which: int = 0) -> Plot
         axes.plot([], [], color=style["color"], lw=2, label=name)
     for name, end in ends.items():
         axes.plot(*end, "o", color=INK, ms=4)
-        axes.annotate(name, end, (0, 8), textcoords="offset points", fontsize=SMALL, color=INK, ha="center")
+        axes.annotate(name, end, (8, -3), textcoords="offset points", fontsize=SMALL, color=INK)
     points = np.array([(0, 0), c, b, *ends.values()])
     low, high = points.min(axis=0), points.max(axis=0)
-    room = 0.12 * (high - low).max()
-    axes.set(xlim=(low[0] - room, high[0] + room), ylim=(low[1] - room, high[1] + room), aspect="equal")
+    room = 0.07 * (high - low).max()
+    axes.set(xlim=(low[0] - room, high[0] + 3 * room), ylim=(low[1] - room, high[1] + room), aspect="equal")
     axes.set(xlabel="along C", ylabel="across")
     axes.legend(fontsize=SMALL, frameon=False, loc="best")
     quiet(axes, grid=True)
