@@ -106,7 +106,8 @@ EXERCISES = {
                 lambda eps, slope, alpha_bar, scale: (
                     eps - scale * ((1 - alpha_bar) / alpha_bar) ** 0.5 * slope
                 ),
-                "You multiplied by σ: that belongs to the other scaling, x₀ + σ ε. A slope changes when x is stretched.",
+                "You multiplied by σ: that belongs to the other scaling, x₀ + σ ε. A slope changes when x is "
+                "stretched.",
             ),
             Mistake(
                 lambda eps, slope, alpha_bar, scale: eps - scale * (1 - alpha_bar) * slope,
@@ -127,12 +128,14 @@ EXERCISES = {
     "09.5": Exercise(
         start="Every walk begins at C, and each direction is a difference from C.",
         right=lambda b, c, n1, n2, s, p, q: c + s * (b - c) - p * (n1 - c) - q * (n2 - c),
-        praise="All directions are differences of two answers, so the noise itself is counted once. With p = q = 0 it is "
+        praise="All directions are differences of two answers, so the noise itself is counted once. With p = q = 0 "
+        "it is "
         "guidance as before.",
         mistakes=(
             Mistake(
                 lambda b, c, n1, n2, s, p, q: c + s * (b - c) - p * n1 - q * n2,
-                "You subtracted the answers themselves. Each is nearly all of the noise; set N₁ = C: what should remain?",
+                "You subtracted the answers themselves. Each is nearly all of the noise; set N₁ = C: what should "
+                "remain?",
             ),
             Mistake(
                 lambda b, c, n1, n2, s, p, q: c + s * (b - c) + p * (n1 - c) + q * (n2 - c),
@@ -153,7 +156,8 @@ EXERCISES = {
     "09.6": Exercise(
         start="E = C + s · (B - C) is an equation with one unknown. Gather what stands before C.",
         right=lambda e, b, scale: (e - scale * b) / (1 - scale),
-        praise="C is multiplied by 1 - s, a negative number when s is above 1. At s = 1 it cannot be found: C plays no part.",
+        praise="C is multiplied by 1 - s, a negative number when s is above 1. At s = 1 it cannot be found: C plays "
+        "no part.",
         mistakes=(
             Mistake(
                 lambda e, b, scale: (e - scale * b) / (1 + scale),
