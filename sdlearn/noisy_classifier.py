@@ -20,12 +20,12 @@ class NoisyClassifier(nn.Module):
     def __init__(self, words: Sequence[str], widths: Sequence[int]):
         super().__init__()
         self.words, self.widths = tuple(words), tuple(widths)
-        time_width, befores = 4 * widths[0], (widths[0], *widths)
+        time_width, inputs = 4 * widths[0], (widths[0], *widths)
         self.conv_in = nn.Conv2d(4, widths[0], 3, padding=1)
         self.time_embedding = TimestepEmbedding(widths[0], time_width)
         self.levels = nn.ModuleList(
-            ResnetBlock(before, width, time_width, groups=16, eps=1e-5)
-            for before, width in zip(befores, widths)
+            ResnetBlock(channels, width, time_width, groups=16, eps=1e-5)
+            for channels, width in zip(inputs, widths)
         )
         self.downsamplers = nn.ModuleList(Downsample(width) for width in widths[:-1])
         self.norm_out = nn.GroupNorm(16, widths[-1])
