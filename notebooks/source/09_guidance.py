@@ -83,8 +83,8 @@ viz.strip(
     {"a purple cottage": list(cottages.values())},
     [f"scale {scale:g}" for scale in SCALES],
     zoom=1.4,
-    alt="Five pictures from the same noise. Scale 0: a mixture of a dog and a heart. 1 and 3: a purple house. 7.5: a "
-    "blue house. 15: a dark, blotched house with two suns.",
+    alt="Five pictures from the same noise. Scale 0: a mixture of a dog and a heart. 1 and 3: a purple house. "
+    "7.5: a blue house. 15: a dark, blotched house with two suns.",
 )
 
 # %% [markdown]
@@ -164,8 +164,8 @@ viz.paths(
     islands,
     reach=4.0,
     alt="Three clouds of points, six crosses on a ring. Nobody steers: points around the whole ring. What we "
-    "want: a round "
-    "cloud about the cross in the east. First attempt: the points are east, too, but in another shape.",
+    "want: a round cloud about the cross in the east. First attempt: the points are east, too, but in "
+    "another shape.",
 )
 
 # %% [markdown]
@@ -242,8 +242,7 @@ viz.paths(
     islands,
     reach=4.0,
     alt="Four clouds. Scale 0: all around the ring. Scale 1: a round cloud about the cross in the east. "
-    "Scales 3 and 7.5: "
-    "narrower clouds, further and further out to the east of that cross.",
+    "Scales 3 and 7.5: narrower clouds, further and further out to the east of that cross.",
 )
 
 # %% [markdown]
@@ -269,16 +268,17 @@ viz.densities(
     panels,
     np.linspace(-4, 6, 51),
     axis,
-    alt="Four histograms of the first coordinate with a curve each. Scale 0 and 1: they agree. Scale 3 and 7.5: the "
-    "points are further east and closer together than the curve.",
+    alt="Four histograms of the first coordinate with a curve each. Scale 0 and 1: they agree. Scale 3 and "
+    "7.5: the points are further east and closer together than the curve.",
 )
 
 # %% [markdown]
 # At 0 and 1 the points fill the curve. Above, the curve hardly moves: in the east p(c | x) is nearly 1, and a power of
-# 1 is 1. But the points go far out, to places where there were no data, and huddle together there. So one thing that is
-# often said is not true: **guidance does not sample from p(x) · p(c | x)ˢ**. The product holds for clean points. A
-# sampler on its way would need the noisy version of the product, and that is not the product of the noisy versions,
-# which is what we follow. Two things are true: guided points are *less different* from one another, and *more extreme*.
+# 1 is 1. But the points go out, at 7.5 to places where there are hardly any data, and huddle together there. So one
+# thing that is often said is not true: **guidance does not sample from p(x) · p(c | x)ˢ**. The product holds for clean
+# points. A sampler on its way would need the noisy version of the product, and that is not the product of the noisy
+# versions, which is what we follow. Two things are true: guided points are *less different* from one another, and *more
+# extreme*.
 #
 # ## 4 · A classifier for noisy latents
 #
@@ -409,8 +409,7 @@ viz.strip(
     {f"scale {s}": pictures[:8] for s, pictures in steered.items()},
     zoom=0.9,
     alt="Four rows of eight pictures from the same noises. Scale 0: things and mixtures of things. Upwards "
-    "more and more "
-    "of them turn into cats, or get a cat beside them.",
+    "more and more of them turn into cats, or get a cat beside them.",
 )
 
 # %% [markdown]
@@ -432,8 +431,8 @@ viz.strip(
     {"": pictures},
     [" + ".join(words) for words in wishes for _ in range(2)],
     zoom=1,
-    alt="Six pictures, two for each wish: hearts at night; green cars, each with a green star; on the beach an "
-    "orange cat, and an orange castle on a pink cat.",
+    alt="Six pictures, two for each wish: hearts at night; green cars, each with a green star; on the beach "
+    "an orange cat, and an orange castle on a pink cat.",
 )
 
 # %% [markdown]
@@ -541,8 +540,8 @@ for s in SCALES:
 # %% [markdown]
 # ### B, C, D, E
 #
-# Here are the four pictures of one step, halfway down. Above the answers themselves, channel by channel, D with a
-# colour scale of its own; below the picture that each would leave.
+# Here are the four pictures of one step, the fourth of twelve. Above the answers themselves, channel by channel, D with
+# a colour scale of its own; below the picture that each would leave.
 
 # %%
 run = pipe.txt2img(PROMPT, seed=SEED, num_inference_steps=12)
@@ -692,15 +691,14 @@ viz.strip(
     {f"scale {s}": open_ones[s].images[8:] for s in SCALES[:4]},
     zoom=0.9,
     alt="Four rows of eight pictures for the prompt a heart. Scale 0: other things. Scale 1: hearts in many "
-    "colours. Scale 3 "
-    "and 7.5: more and more of them pink.",
+    "colours. Scale 3 and 7.5: more and more of them pink.",
 )
 
 # %% [markdown]
-# With scale 1 the model draws colours about as often as it has seen them. (Nobody said "orange": that is why a plain
-# cat is.) A higher scale asks "what makes this picture *more* like its caption than like any picture?", and the usual
-# colour does. So the rare ones vanish: the most typical cat, again and again. Compare the toy: less different, more
-# extreme.
+# With scale 1 the model draws colours about as often as it has seen them, as far as sixteen pictures can tell. (Nobody
+# said "orange": that is why a plain cat is.) A higher scale asks "what makes this picture *more* like its caption than
+# like any picture?", and the usual colour does. So the rare ones vanish: the most typical cat, again and again. Compare
+# the toy: less different, more extreme.
 #
 # ## 7 · Remedies
 #
@@ -731,10 +729,11 @@ viz.strip(
 )
 
 # %% [markdown]
-# Rescaling helps little here; its interval overlaps with that of doing nothing. (It was made for models with another
-# noise schedule.) The guidance interval mends the colours and gives back some diversity, and it is cheaper: half of the
-# steps ask one question only. (Its ends were chosen after a few trials on these prompts.) Twice the steps mend the colours, too,
-# but the hearts stay as alike as before: *more extreme* is not an error of the sampler.
+# Rescaling helps little here; its interval overlaps with that of doing nothing. (It was proposed for models whose
+# schedule ends in noise alone.) The guidance interval mends the colours and gives back some diversity, and it is
+# cheaper: half of the steps ask one question only. (Its ends were chosen after a few trials on these prompts.) Twice
+# the steps mend the colours, too, but the hearts stay as alike as before: *more extreme* is not an error of the
+# sampler.
 #
 # ## 8 · Negative prompts
 #
@@ -862,12 +861,11 @@ viz.strip(
     {f"scale {s}": pictures for s, pictures in strange.items()},
     zoom=0.9,
     alt="Four rows of eight pictures, drawn by the program with the bug for the prompt a cat. Scale 0 and "
-    "0.5: cats. Scale "
-    "1: any things. Scale 3: things, and none of them a cat.",
+    "0.5: cats. Scale 1: any things. Scale 3: things, and none of them a cat.",
 )
 
 # %% [markdown]
-# The prompt is "a cat". Only at scale 0 it is obeyed; at 1 anything is drawn, and at 3 hardly a cat. **Which line is
+# The prompt is "a cat". It is obeyed best at scale 0; at 1 anything is drawn, and at 3 no cat. **Which line is
 # it?** Compare `with_a_bug` with `classifier_free_guidance` at one step, at several scales, and look for a pattern.
 
 # %%
@@ -891,9 +889,9 @@ for s in (0, 0.5, 1, 3, 7.5):
 
 # %% [markdown]
 # This order has been confused in real programs. In OneTrainer's sampler for SDXL one of two text vectors was stacked
-# prompt first, while everything else had the negative prompt first (issue `#775`): pictures were merely worse. A review
-# of diffusers caught the same in an upscaler (`#8947`). A test that asks for the *direction* catches it: a network that
-# answers with a known number for the prompt and another for none, and a scale of 3.
+# prompt first, while everything else had the negative prompt first (issue `#775`): no error, only worse pictures. A
+# review of diffusers caught this order in an upscaler (`#8947`). A test that asks for the *direction* catches it: a
+# network that answers with a known number for the prompt and another for none, and a scale of 3.
 #
 # ## 12 · Your turn
 #
