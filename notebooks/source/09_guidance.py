@@ -668,7 +668,7 @@ viz.with_intervals(
 # %%
 some = cases[::2]  # one seed of each prompt
 few_steps = replace(told[15], images=told[15].images[::2])
-many_steps = drawn([case.prompt for case in some], 15, 0, steps=32)
+many_steps = drawn([case.prompt for case in some], 15, [0] * len(some), steps=32)
 for steps, result in ((8, few_steps), (32, many_steps)):
     row = judged(result, some)
     print(f"scale 15 in {steps:2d} steps: objects {row['objects']}   colours {row['colours']}")
