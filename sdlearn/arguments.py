@@ -45,6 +45,39 @@ def check_eta(eta: Any, name: str, sampler: Sampler) -> float | None:
     return float(eta)
 
 
+def check_guidance_scale(scale: float) -> float:
+    """The scale as a float, or a clear error: it must be a finite number of at least 0."""
+    if isinstance(scale, bool) or not isinstance(scale, int | float):
+        raise TypeError(f"guidance_scale must be a number, got {scale!r}.")
+    if not math.isfinite(scale) or scale < 0:
+        raise ValueError(f"guidance_scale must be a finite number >= 0 (usual: 1 to 15), got {scale}.")
+    return float(scale)
+
+
+def check_rescale(share: float) -> float:
+    """The share as a float, or a clear error: from 0 (leave all as it is) to 1 (the spread of the prompt alone)."""
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        raise TypeError(f"guidance_rescale must be a number from 0 to 1, got {share!r}.")
+    if not 0 <= share <= 1:
+        raise ValueError(f"guidance_rescale must be from 0 (off) to 1 (usual: 0.7), got {share}.")
+    return float(share)
+
+
+def check_interval(interval: tuple[float, float] | None) -> tuple[float, float]:
+    """(low, high) noise levels as floats, or a clear error."""
+    if interval is None:
+        return 0.0, math.inf
+    if not isinstance(interval, list | tuple) or len(interval) != 2:
+        raise TypeError(f"guidance_interval must be two noise levels (low, high), got {interval!r}.")
+    for end in interval:
+        if isinstance(end, bool) or not isinstance(end, int | float):
+            raise TypeError(f"guidance_interval must be two noise levels (low, high), got {interval!r}.")
+    low, high = map(float, interval)
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(f"guidance_interval must be 0 <= low <= high (a sigma of a step), got {interval}.")
+    return low, high
+
+
 def usable_device(device: Any) -> torch.device:
     """The device, if there is one of that name and number on this machine."""
     try:

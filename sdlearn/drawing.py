@@ -16,7 +16,10 @@ from torch import Tensor
 
 from sdlearn.arguments import (
     check_eta,
+    check_guidance_scale,
+    check_interval,
     check_reading,
+    check_rescale,
     one_each,
     seeds_of,
     starting_noise,
@@ -24,7 +27,6 @@ from sdlearn.arguments import (
     texts_of,
     whole_number,
 )
-from sdlearn.guidance import check_guidance_scale, check_interval, check_rescale
 from sdlearn.image import check_size, load_image, to_tensor
 from sdlearn.inpainting import latent_mask, mask_tensor
 from sdlearn.plan import default_sampler, get_sampler, make_plan

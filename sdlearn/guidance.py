@@ -1,49 +1,16 @@
-"""Classifier-free guidance: ask the network with and without the prompt, and exaggerate the difference."""
+"""Guidance: wrappers of a denoiser that exaggerate what a prompt, or a classifier, changes in its answer."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from sdlearn.arguments import check_guidance_scale, check_interval, check_rescale
 from sdlearn.denoise import PREDICTION_TYPES, to_v
 from sdlearn.trace import Prediction
-
-
-def check_guidance_scale(scale: float) -> float:
-    """The scale as a float, or a clear error: it must be a finite number of at least 0."""
-    if isinstance(scale, bool) or not isinstance(scale, int | float):
-        raise TypeError(f"guidance_scale must be a number, got {scale!r}.")
-    if not math.isfinite(scale) or scale < 0:
-        raise ValueError(f"guidance_scale must be a finite number >= 0 (usual: 1 to 15), got {scale}.")
-    return float(scale)
-
-
-def check_rescale(share: float) -> float:
-    """The share as a float, or a clear error: from 0 (leave all as it is) to 1 (the spread of the prompt alone)."""
-    if isinstance(share, bool) or not isinstance(share, int | float):
-        raise TypeError(f"guidance_rescale must be a number from 0 to 1, got {share!r}.")
-    if not 0 <= share <= 1:
-        raise ValueError(f"guidance_rescale must be from 0 (off) to 1 (usual: 0.7), got {share}.")
-    return float(share)
-
-
-def check_interval(interval: tuple[float, float] | None) -> tuple[float, float]:
-    """(low, high) noise levels as floats, or a clear error."""
-    if interval is None:
-        return 0.0, math.inf
-    if not isinstance(interval, list | tuple) or len(interval) != 2:
-        raise TypeError(f"guidance_interval must be two noise levels (low, high), got {interval!r}.")
-    for end in interval:
-        if isinstance(end, bool) or not isinstance(end, int | float):
-            raise TypeError(f"guidance_interval must be two noise levels (low, high), got {interval!r}.")
-    low, high = map(float, interval)
-    if not 0 <= low <= high < math.inf:
-        raise ValueError(f"guidance_interval must be 0 <= low <= high (a sigma of a step), got {interval}.")
-    return low, high
 
 
 def rescaled(mixed: Tensor, cond: Tensor, share: float) -> Tensor:
@@ -54,6 +21,30 @@ def rescaled(mixed: Tensor, cond: Tensor, share: float) -> Tensor:
     dims = tuple(range(1, cond.ndim))
     same_spread = mixed * (cond.std(dim=dims, keepdim=True) / mixed.std(dim=dims, keepdim=True))
     return share * same_spread + (1 - share) * mixed
+
+
+def classifier_guidance(
+    denoise: Callable[[Tensor, float], Prediction],
+    log_probability: Callable[[Tensor, float], Tensor],
+    scale: float,
+) -> Callable[[Tensor, float], Prediction]:
+    """A denoiser whose eps is eps - scale * sigma * gradient (Dhariwal and Nichol 2021, eq. 14, algorithm 2).
+
+    ``log_probability(x, sigma)`` says for each x how well it fits what is wanted: log p(c | x), (B,). Its gradient
+    points to where x would fit better. At scale 1 the answer is Bayes' p(x | c): ``eps_cond``.
+    """
+    scale = check_guidance_scale(scale)
+
+    def guided(x: Tensor, sigma: float) -> Prediction:
+        pred = denoise(x, sigma)
+        with torch.enable_grad():
+            moved = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(log_probability(moved, sigma).sum(), moved)  # like x
+        eps_cond = pred.eps - sigma * gradient
+        eps = pred.eps + scale * (eps_cond - pred.eps)
+        return Prediction(x - sigma * eps, eps, eps_cond, pred.eps, pred.timestep)
+
+    return guided
 
 
 def classifier_free_guidance(

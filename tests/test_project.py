@@ -21,7 +21,7 @@ from sdlearn.environment import COURSE, LEAST_PYTHON, REQUIRED
 LAYERS = [
     {"config", "trace", "image", "metadata", "paths", "memory"},
     {"schedule", "spacing", "blocks", "attention"},
-    {"unet", "vae", "clip", "bpe", "tokenizer", "tokenizer_files", "tokenizer_training"},
+    {"unet", "noisy_classifier", "vae", "clip", "bpe", "tokenizer", "tokenizer_files", "tokenizer_training"},
     {
         "denoise",
         "guidance",
@@ -44,7 +44,18 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
-NETWORKS = {"unet", "vae", "clip", "blocks", "attention", "checkpoint", "safety", "networks", "pipeline"}
+NETWORKS = {
+    "unet",
+    "noisy_classifier",
+    "vae",
+    "clip",
+    "blocks",
+    "attention",
+    "checkpoint",
+    "safety",
+    "networks",
+    "pipeline",
+}
 CALLABLES_ONLY = {
     "denoise",
     "guidance",

@@ -17,7 +17,7 @@ CHAPTERS = {
     "06": ("bpe", "tokenizer_training", "tokenizer"),
     "07": ("clip",),
     "08": ("attention",),
-    "09": ("guidance",),
+    "09": ("noisy_classifier", "guidance"),
     "10": ("pipeline",),
     "11": ("inpainting",),
     "12": ("checkpoint",),

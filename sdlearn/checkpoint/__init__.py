@@ -1,5 +1,6 @@
 """Checkpoints: weights and settings of a whole Stable Diffusion, read strictly, written for all."""
 
+from sdlearn.checkpoint.classifier_model import load_classifier, save_classifier
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.folder import load_folder, open_folder
 from sdlearn.checkpoint.hub import is_hub_id
@@ -15,6 +16,7 @@ __all__ = [
     "Parts",
     "is_hub_id",
     "load_checkpoint",
+    "load_classifier",
     "load_folder",
     "load_pixel_model",
     "locate",
@@ -22,6 +24,7 @@ __all__ = [
     "open_folder",
     "open_single_file",
     "open_vae",
+    "save_classifier",
     "save_folder",
     "save_pixel_model",
     "write_single_file",

@@ -1,8 +1,9 @@
 """``sdlearn train``: each part by its recipe, into one model folder.
 
 ``<out>/model`` grows into a folder that `StableDiffusion.from_pretrained` opens; ``<out>/vae``, ``<out>/clip`` and
-``<out>/unet`` keep the logs, the samples and the state to resume from. The model of pixels (chapter 02)
-becomes a folder of its own, ``<out>/cats_and_dogs``.
+``<out>/unet`` keep the logs, the samples and the state to resume from. The models of pixels (chapter 02)
+and of words in noisy latents (chapter 09) become folders of their own, ``<out>/cats_and_dogs`` and
+``<out>/noisy_classifier``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdlearn.checkpoint import Parts, save_folder, save_pixel_model
+from sdlearn.checkpoint import Parts, save_classifier, save_folder, save_pixel_model
 from sdlearn.checkpoint.files import open_weights
 from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json
 from sdlearn.checkpoint.parts import Part
@@ -32,7 +33,7 @@ from sdlearn.training.recipe import RECIPES, check_recipe, load_recipe
 from sdlearn.training.unet import train_unet
 from sdlearn.training.vae import reconstruction_error, train_vae
 
-PARTS = ("vae", "clip", "oracle", "unet", "pixels")
+PARTS = ("vae", "clip", "oracle", "unet", "pixels", "classifier")
 PREVIEW_PROMPTS = (
     "an orange cat standing on a red castle",
     "a blue dog to the left of a yellow star at night",
@@ -78,9 +79,8 @@ def train(
             f"{runs} holds an earlier training; go on with --resume or name another --out folder."
         )
     _keep_recipe(used, runs, resume)
-    {"vae": _vae, "clip": _clip, "oracle": _oracle, "unet": _unet, "pixels": _pixels}[part](
-        used, runs, model, resume, cpu
-    )
+    work = dict(zip(PARTS, (_vae, _clip, _oracle, _unet, _pixels, _classifier), strict=True))
+    work[part](used, runs, model, resume, cpu)
     return model
 
 
@@ -159,6 +159,15 @@ def _pixels(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> N
     unet = train_pixels(recipe, runs, resume=resume, cpu=cpu, preview=preview)
     if _first_process():
         save_pixel_model(unet.cpu(), schedule, model.with_name("cats_and_dogs"))
+
+
+def _classifier(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
+    from sdlearn.training.classifier import train_classifier
+
+    vae = load_vae(model).to("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    classifier = train_classifier(recipe, runs, vae, resume=resume, cpu=cpu)
+    if _first_process():
+        save_classifier(classifier.cpu(), model.with_name("noisy_classifier"))
 
 
 def _preview_pictures(parts: Callable[[nn.Module], Parts]) -> Callable[[nn.Module, Path], None]:

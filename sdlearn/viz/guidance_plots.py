@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sdlearn.guidance import check_guidance_scale
+from sdlearn.arguments import check_guidance_scale
 from sdlearn.trace import Step
 from sdlearn.viz.figure import BAND, GAP, LARGE, Plot, box, cell_size, cells, colour_key, picture, text
 from sdlearn.viz.recorded import Decode, decoded, resemblance, steps_of, tiled

@@ -9,7 +9,7 @@ import ipywidgets
 import numpy as np
 from PIL import Image
 
-from sdlearn.guidance import check_guidance_scale
+from sdlearn.arguments import check_guidance_scale
 from sdlearn.viz.plots import Plot, strip
 from sdlearn.viz.widgets_parts import Explorer, Panel, bar, caption, row, slider, waiting
 

@@ -1,0 +1,124 @@
+"""The classifier of noisy latents: its words, its training, its folder, and what the shipped one can read."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sdlearn.checkpoint import CheckpointError, load_classifier, save_classifier
+from sdlearn.config import ScheduleConfig
+from sdlearn.noisy_classifier import NoisyClassifier
+from sdlearn.paths import shipped_model
+from sdlearn.scenes import Scene, Thing
+from sdlearn.schedule import Schedule
+from sdlearn.training import classifier as training
+from sdlearn.training import commands
+from sdlearn.training.loop import Share
+from sdlearn.training.recipe import RECIPES, load_recipe
+from sdlearn.training.unet import FrozenLatents
+
+TINY = {
+    "model.widths": [16, 32],
+    "data.pictures": 6,
+    "training.steps": 2,
+    "training.warmup_steps": 1,
+    "training.batch_size": 4,
+    "training.precision": "no",
+    "training.log_every": 1,
+}
+
+
+def test_words_of_a_scene():
+    scene = Scene((Thing("cat", "red"), Thing("tree", "red")), "on", "snow", names_background=False)
+    found = training.words_of(scene)
+    assert {word for word, there in zip(training.WORDS, found.tolist(), strict=True) if there} == {
+        "cat", "tree", "red", "snow"
+    }  # fmt: skip
+    assert len(training.WORDS) == len(set(training.WORDS)) == 24
+
+
+def test_the_loss_asks_about_the_noisy_latent_and_its_timestep(monkeypatch, tmp_path):
+    """Someone who undoes the mixing with the told timestep finds the word that the latent holds; no one else does."""
+    recipe = load_recipe(RECIPES / "classifier.toml", {**TINY, "training.batch_size": 64})
+    kept = Schedule(ScheduleConfig(**recipe["schedule"])).alpha_bar.float()
+    labels = torch.eye(24)[:6]
+    mean = torch.full((6, 4, 16, 16), 5.0) * torch.arange(6)[:, None, None, None]
+    monkeypatch.setattr(training, "fit", lambda model, loss_of, *_, **__: loss_of)
+    monkeypatch.setattr(
+        training, "labelled_latents", lambda *_: (FrozenLatents(mean, torch.zeros_like(mean)), labels)
+    )
+    loss_of = training.train_classifier(recipe, tmp_path, None)
+
+    class Knows(nn.Linear):  # some module with parameters, which tell the device
+        def forward(self, noisy, timesteps):
+            which = (noisy.mean(dim=(1, 2, 3)) / kept[timesteps].sqrt() / 5).round().long().clamp(0, 5)
+            return 40 * labels[which] - 20
+
+    class Guesses(Knows):
+        def forward(self, noisy, timesteps):
+            return torch.zeros(len(noisy), 24)
+
+    assert loss_of(Knows(1, 1), 0, Share(0, 1))["loss"] < 0.1 < math.log(2)
+    assert loss_of(Guesses(1, 1), 0, Share(0, 1))["loss"].item() == pytest.approx(math.log(2))
+
+
+def test_training_leaves_a_folder_that_opens(tmp_path, monkeypatch):
+    (tmp_path / "model").symlink_to(shipped_model("scenes"))
+    commands.train("classifier", tmp_path, changes=TINY, cpu=True)
+    found = load_classifier(tmp_path / "noisy_classifier")
+    assert found.widths == (16, 32) and found.words == training.WORDS
+    with pytest.raises(ValueError, match="holds an earlier training"):
+        commands.train("classifier", tmp_path, changes=TINY, cpu=True)
+
+
+@torch.no_grad()
+def test_a_saved_classifier_is_the_same(tmp_path):
+    torch.manual_seed(0)
+    classifier = NoisyClassifier(["cat", "dog", "night"], [16, 32]).half().float()
+    opened = load_classifier(save_classifier(classifier, tmp_path / "new"))
+    x, t = torch.randn(2, 4, 16, 16), torch.tensor([3, 800])
+    assert opened(x, t).shape == (2, 3) and torch.equal(opened(x, t), classifier(x, t))
+    assert not torch.allclose(opened(x, t), opened(x, torch.tensor([500, 10])))  # it hears the timestep
+    with pytest.raises(CheckpointError, match="not empty"):
+        save_classifier(classifier, tmp_path / "new")
+
+
+def test_other_sources_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no model named 'nothing' comes with sdlearn"):
+        load_classifier("nothing")
+    with pytest.raises(CheckpointError, match="config.json is missing"):
+        load_classifier(tmp_path)
+    with pytest.raises(CheckpointError, match="is of no classifier"):
+        load_classifier(shipped_model("scenes") / "oracle")
+    save_classifier(NoisyClassifier(["cat"], [16]), tmp_path / "small")
+    (tmp_path / "small" / "config.json").write_text(
+        json.dumps({"_class_name": "NoisyClassifier", "words": ["cat", "dog"], "widths": [16]})
+    )
+    with pytest.raises(CheckpointError, match="does not fit its config.json"):
+        load_classifier(tmp_path / "small")
+
+
+@torch.no_grad()
+def test_the_shipped_classifier_is_whole_small_and_reads():
+    """Clean latents nearly always, pure noise no better than chance."""
+    from sdlearn.checkpoint import open_vae
+    from sdlearn.environment import wrong_files
+
+    folder = shipped_model("noisy_classifier")
+    assert wrong_files(folder) == []
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 2e6
+    classifier = load_classifier()
+    assert classifier.words == training.WORDS
+    vae = open_vae(shipped_model("scenes")).load()
+    latents, labels = training.labelled_latents(vae, 40, seed=77)
+    noise = torch.randn(latents.mean.shape, generator=torch.Generator().manual_seed(0))
+    right = {}
+    for name, x, t in (("clean", latents.mean.float(), 0), ("noise", noise, 999)):
+        guess = classifier(x, torch.full((40,), t)) > 0
+        right[name] = (guess == labels.bool()).float().mean().item()
+        things = classifier(x, torch.full((40,), t))[:, :12].argmax(1, keepdim=True)
+        right[f"things, {name}"] = labels[:, :12].gather(1, things).mean().item()
+    assert right["clean"] > 0.97 and right["things, clean"] > 0.95, right
+    assert right["things, noise"] < 0.4, right
