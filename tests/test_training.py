@@ -19,6 +19,7 @@ from sdlearn.scenes.dataset import example
 from sdlearn.training import commands
 from sdlearn.training.clip import caption_loss, contradict, mostly_left
 from sdlearn.training.data import pixels_of
+from sdlearn.training.latents import FrozenLatents, encode_all, min_snr_weight
 from sdlearn.training.loop import (
     Share,
     TrainingSettings,
@@ -29,7 +30,6 @@ from sdlearn.training.loop import (
     update_ema,
 )
 from sdlearn.training.recipe import RECIPES, load_recipe
-from sdlearn.training.unet import FrozenLatents, encode_all, min_snr_weight
 from sdlearn.training.vae import corners, edge_loss, initialise
 from sdlearn.vae import AutoencoderKL
 
