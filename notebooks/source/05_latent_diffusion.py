@@ -491,8 +491,8 @@ viz.strip(
     {"x₀, decoded": decoded, "x₀ by the matrix": cheap},
     [f"step {step.i + 1}" for step in seen],
     zoom=1.1,
-    alt="Six beliefs of one run. Decoded: a blur of orange over red, then a cat on a castle. By the matrix: the same in "
-    "coarse squares, colours and places right.",
+    alt="Six beliefs of one run. Decoded: a blur of orange over red, then a cat on a castle. By the matrix: the same "
+    "in coarse squares, colours and places right.",
 )
 
 # %% [markdown]
