@@ -47,7 +47,7 @@ from sdlearn.config import UNetConfig
 from sdlearn.exercises import check
 from sdlearn.image import to_images
 from sdlearn.samplers import dpmpp_2m, euler  # chapter 03
-from sdlearn.scenes import BACKGROUNDS, Thing, arrange, render
+from sdlearn.scenes import BACKGROUNDS, Thing, arrange, example, render
 from sdlearn.trace import Prediction
 from sdlearn.unet import UNet  # chapter 02
 
@@ -93,7 +93,7 @@ def small_unet(channels_in, seed=0):
     return unet
 
 
-def cost(shape, batch=8):
+def cost(shape, batch=4):
     """(seconds, bytes kept) of one training step: the faster of two."""
     network, kept = small_unet(shape[0]), {}
     weights = {weight.data_ptr() for weight in network.parameters()}
@@ -106,6 +106,7 @@ def cost(shape, batch=8):
 
     x, t, times = torch.randn(batch, *shape), torch.full((batch,), 500), []
     for _ in range(2):
+        kept.clear()
         clock = time.perf_counter()
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             loss = (network(x, t) - x).square().mean()
@@ -121,15 +122,17 @@ fast, small = cost(in_latents)
 print(f"a pixel step:  {1000 * slow:6.0f} ms, {large / 1e6:6.1f} MB kept for the gradients")
 print(f"a latent step: {1000 * fast:6.0f} ms, {small / 1e6:6.1f} MB")
 print(f"ratio:         {slow / fast:6.0f}      {large / small:6.1f}")
+for name, factor in {"A": 48, "B": 64, "C": 8}.items():
+    print(f"{name}: {factor} times less{'  <- your guess' if name == guess else ''}")
 print(f"places: {128 * 128} against {16 * 16}, {128 * 128 // (16 * 16)} times fewer")
 print(f"pairs of places: {(128 * 128 // (16 * 16)) ** 2} times fewer")
 
 # %% [markdown]
-# It is B, or very nearly. After its first layer a U-Net does not care whether a place had three colours or four
-# latent channels. It has its own 32 channels at each *place*, and there are 64 times fewer places. (Where a layer
-# keeps numbers that belong to a channel or to a timestep, they do not shrink.)
+# It is B, or nearly. After its first layer a U-Net does not care whether a place had three colours or four latent
+# channels. It has its own 32 channels at each *place*, and there are 64 times fewer places. (What belongs to a channel
+# or to the timestep, and not to a place, does not shrink.)
 #
-# The time falls less than the memory: a small layer is over before all of the processor is busy. But with attention,
+# The time falls less than the memory: each layer has a fixed cost, however small its input is. But with attention,
 # where each place looks at each other (chapter 08), it is the *pairs* that count. There are 4096 times fewer.
 
 # %% [markdown]
@@ -185,9 +188,9 @@ print(
 
 # %%
 clock = time.perf_counter()
-latents_of(chosen[:8], spread[:8])
+latents_of(chosen[:4], spread[:4])
 one_line = time.perf_counter() - clock
-print(f"encoding 8 pictures: {1000 * one_line:.0f} ms; the network's whole step: {1000 * fast:.0f} ms")
+print(f"encoding 4 pictures: {1000 * one_line:.0f} ms; the network's whole step: {1000 * fast:.0f} ms")
 
 # %% [markdown]
 # The line that was to save time takes longer than all the rest. And each picture is encoded again and again, whenever
@@ -398,8 +401,7 @@ print(f"time of encoding saved: {once / NUMBER * (draws - NUMBER):.0f} seconds")
 viz.loss_curves({"the live run": errors})
 
 # %% [markdown]
-# The training of the shipped model used each of its pictures several times as often as this one does. There the
-# encoder would have cost most of the time.
+# With the encoder in the loop, more time would have gone into encoding than into learning.
 #
 # What has been learnt? First the numbers, on unseen cats. Then the *beliefs*: the latents that are left without the
 # guessed noise (chapter 02), decoded.
@@ -426,8 +428,9 @@ viz.strip(
     rows,
     [f"t = {t}" for t in levels],
     zoom=1,
-    alt="Five noise levels. Noisy latents decode to coloured patches. The live run's beliefs show the scene at small t "
-    "and become a mosaic of patches at large t. The shipped U-Net's are clean for longer.",
+    alt="A cat on a beach at five noise levels. Noisy latents decode to the scene at t = 100 and to coloured patches "
+    "later. The live run's beliefs show the cat up to t = 700, with blotches, and patches at 900. The shipped "
+    "U-Net's are clean up to 500, and pale shapes at 900.",
 )
 
 # %% [markdown]
@@ -459,22 +462,32 @@ viz.strip(
         "by the shipped U-Net, without words": pipe.decode(sample(pipe.unet, start)),
     },
     zoom=1,
-    alt="Seven pictures each. The live run's are mosaics of coloured patches, the shipped network's have "
-    "backgrounds and shapes of things.",
+    alt="Seven pictures each. The live run's are blotched: most show something like a cat, some over a broken "
+    "background, one hardly anything. The shipped network's show clean backgrounds and things of all kinds.",
 )
 
 # %% [markdown]
-# LIVE_RESULT
+# Let us be honest about the live run. Where there is little noise it is nearly as good as the shipped network. Where
+# there is much, it falls to pieces, and this is where drawing begins. So its pictures are poor: backgrounds break into
+# patches, cats melt, some have a wrong colour, and one picture hardly has a cat at all. And it knows nothing but
+# cats. The shipped U-Net is larger and has learnt for much longer, from pictures of all kinds. Without words it draws
+# what it likes, and sometimes half of one thing and half of another.
+#
+# Still: this took about as long as chapter 02's live run, whose pictures were of 32 pixels. These have 128. The
+# edges and the fur are the decoder's work. The U-Net only has to say what is where.
 
 # %% [markdown]
 # ## 5 · Looking on while it draws
 #
 # In pixel space one can watch a picture grow. Here the sampler holds latents. To look at them we must decode, at each
 # step. What does that cost? Chapter 04 fitted a cheap substitute by least squares: a small matrix that turns the
-# latents of each place into its mean colour. We fit it on our frozen latents.
+# latents of each place into its mean colour. We fit it on 80 scenes of all kinds. (Fitted on our orange cats alone it
+# would not know how to show a red castle.)
 
 # %%
-matrix = viz.fit_latent_to_rgb(frozen.mean[:100].float(), [Image.fromarray(one) for one in pictures[:100]])
+varied = [render(example(3, k)[0]) for k in range(80)]
+codes = encode_all(vae, np.stack([np.asarray(one) for one in varied])).mean.float()  # (80, 4, 16, 16)
+matrix = viz.fit_latent_to_rgb(codes, varied)
 run = pipe.txt2img(PROMPT, seed=SEED, num_inference_steps=16)
 seen = run.steps[::3]
 beliefs = [step.pred.x0 for step in seen]
@@ -510,7 +523,7 @@ widgets.run_explorer(run, pipe=pipe)
 # ## 6 · The size of the picture
 #
 # In which argument did we say how large the picture is to be? In none: the noise has a shape, and everything follows
-# it. Convolutions do not mind how wide their input is (chapter 02, exercise 02.4).
+# it. Convolutions do not mind how wide their input is: the same filter is used at every place (chapter 02).
 #
 # **Guess:** the model has only ever seen square pictures with one or two things. We ask for "a cat in the snow", and
 # make the noise twice as wide. **One wide landscape with a cat? One stretched cat? Two cats?** And what if we keep the
@@ -537,7 +550,7 @@ def drawn(width, height, prompt=SNOW, seeds=SEEDS):
 
 shapes = {"square": (128, 128), "wider": (192, 128), "wide": (256, 128), "tall": (128, 256)}
 sizes = {name: drawn(*shape) for name, shape in shapes.items()}
-told = drawn(128, 128, "a wide picture of a cat in the snow")
+told = drawn(128, 128, "a wide picture of a cat in the snow", SEEDS[:4])
 for name, ones in [*sizes.items(), ("square, told to be wide", told)]:
     print(f"{name}: {ones[0].width} x {ones[0].height} pixels")
 
@@ -551,8 +564,8 @@ viz.strip(
 
 # %% [markdown]
 # The size follows the latents, not the words. And there are two cats. The background goes on as it should, the cat
-# comes again. This is the **"two heads"** problem: Stable Diffusion 1.5 has learnt from pictures of 512 x 512, and a
-# portrait twice as tall may get a second head on top of the first.
+# comes again. This is the **"two heads"** problem: the first Stable Diffusion has learnt from pictures of 512 x 512, and
+# a portrait that is much taller may get a second head on top of the first.
 #
 # Let us count instead of showing chosen pictures. In the snow only the cat is warm: red exceeds blue by far. So
 # we count connected warm regions. First the counter is tried on drawn scenes, where we know the answer.
@@ -582,19 +595,21 @@ for name, found in counts.items():
     print(f"{name:7s} cats {found}, mean {np.mean(found):.2f}")
 
 # %% [markdown]
-# SIZES_RESULT
+# At the trained size there is one cat, always. Half as wide again, and the first pictures have two. Twice as wide, all
+# of them. Tall ones have two in more than half of the cases: a cat in the sky goes against more of what was
+# learnt than a cat beside a cat.
 #
-# Why? Nothing in a convolution says *where* it is. It has learnt: around here, this much of a picture, there is a
-# cat. When the picture is twice as wide, there are two such surroundings, and only the deepest level (and attention)
-# could know of both. And never in the training was a picture without its cat in reach.
+# Why? Nothing in a convolution says *where* it is. The network has learnt: in this much of a picture there is a cat. In
+# a wide picture there are two such pieces. The parts that see far (the deepest level, and attention) could know of
+# both, but in training they have never met a picture of this size.
 
 # %% [markdown]
 # ## 7 · What helps
 #
 # What is where in a picture is decided early, while the noise is large. So: let this happen at the size that the model
 # knows. Draw small, make the picture larger by other means, add *some* noise, and let the model finish the rest.
-# (To start from a picture with noise on it is called image to image, SDEdit, Meng et al. 2021; chapter 11 builds it.
-# Its `strength` says how large the noise is: at 1 nothing of the picture is left.)
+# To start from a picture with noise on it is called image to image (Meng et al. 2021), and chapter 11 builds it.
+# Its `strength` says how large the noise is: at 1 nothing of the picture is left.
 #
 # First the wide landscape. We take the square pictures, repeat their left and right edges outwards, and try
 # four strengths.
@@ -621,7 +636,8 @@ viz.strip(
 )
 
 # %% [markdown]
-# HELP_RESULT
+# Up to strength 0.6 there is one cat in each picture, and the streaks have become snow. At 0.8 the noise is large enough
+# to hide that there is nobody at the sides, and second cats appear. At 1 we are back where we were.
 #
 # The usual advice is a little different: draw at the trained size, *enlarge* the picture, then image to image (many
 # tools call this "hires fix"). Does that help as well? We try it twice: cats of the usual size, twice as large, and
@@ -656,7 +672,10 @@ viz.strip(
 )
 
 # %% [markdown]
-# ENLARGE_RESULT
+# It depends on what the model knows. A cat twice as large is larger than any that it has seen. It takes the orange for
+# a heap of cats of the usual size, and draws them. The small cats land at a size that it knows. They stay one, and
+# become clearer. Stable Diffusion has learnt from photographs taken from near and from far, which is a likely reason
+# why enlarging works better there.
 
 # %% [markdown]
 # ## 8 · Your loop in place of the pipeline
@@ -776,7 +795,8 @@ viz.strip(
     },
     ["right", "with the bug"],
     zoom=1.2,
-    alt="BUG_ALT",
+    alt="Left, a cat on a castle and a cat on a beach, in full colours. Right, with the bug, the same outlines in pale, "
+    "broken colours: the castle is spotted with pink and violet, the cats with yellow and white.",
 )
 
 # %% [markdown]
@@ -802,12 +822,16 @@ print(
 )
 
 # %% [markdown]
-# BUG_RESULT
+# The U-Net was shown latents larger than any it had seen, and its answer is hardly better than to say nothing (section
+# 4). The decoder got latents that were too small, and outlines survived where colours did not. Worse, whoever *trains*
+# with this bug will not see much of it. The network learns with the latents that it gets, and both ends agree. Only the
+# schedule is another one than it says: at each timestep more of the picture is left.
 #
 # It has happened in well-known places. In diffusers the pipeline for latent diffusion without text forgot to divide
 # (issue `#5166`: "leads to garbage results"). The team of a large video model forgot to *multiply* in training, and
 # since weights cannot be told afterwards, programs that run it must have a switch for it: the comment in diffusers
-# says so (quoted in finetrainers issue `#101`, where somebody did not know and got dark films).
+# says so (quoted in finetrainers issue `#101`, where somebody did not know, and the results came out
+# darker).
 #
 # So test the ends against something outside: the spread of what the U-Net is fed must be about 1. One line,
 # `assert 0.8 < z.std() < 1.25`, finds it in each of its forms.

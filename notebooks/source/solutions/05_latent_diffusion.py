@@ -56,7 +56,7 @@ def shown_to_the_unet(latent, scale, kept, noise):
 check("05.3", shown_to_the_unet)
 
 # %% [markdown]
-# **05.4** The spread of the signal is 5 times too large, its variance the square of that. The noise is what it was.
+# **05.4** The spread of the signal is five times too large, its variance the square of that. The noise is what it was.
 
 # %%
 # solution 05.4
