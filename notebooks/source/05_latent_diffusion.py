@@ -473,8 +473,7 @@ viz.strip(
 # cats. The shipped U-Net is larger and has learnt for much longer, from pictures of all kinds. Without words it draws
 # what it likes, and sometimes half of one thing and half of another.
 #
-# Still: this took about as long as chapter 02's live run, whose pictures were of 32 pixels. These have 128. The
-# edges and the fur are the decoder's work. The U-Net only has to say what is where.
+# Still: chapter 02's live run drew pictures 32 pixels wide, and could not draw an animal. These have 128. The edges and the fur are the decoder's work. The U-Net only has to say what is where.
 
 # %% [markdown]
 # ## 5 · Looking on while it draws
@@ -556,16 +555,17 @@ for name, ones in [*sizes.items(), ("square, told to be wide", told)]:
 
 # %%
 viz.strip(
-    {name: sizes[name][:4] for name in ("square", "wide")} | {"square, told to be wide": told[:4]},
+    {name: sizes[name][:4] for name in ("square", "wide", "tall")} | {"square, told to be wide": told[:4]},
     zoom=0.9,
-    alt="Square: one cat in each picture. Wide: two cats, side by side, in nearly every one. Square, told to be "
+    alt="Square: one cat in each picture. Wide: two cats, side by side. Tall: in some a second cat "
+    "in the air. Square, told to be "
     "wide: square, and one cat.",
 )
 
 # %% [markdown]
 # The size follows the latents, not the words. And there are two cats. The background goes on as it should, the cat
-# comes again. This is the **"two heads"** problem: the first Stable Diffusion has learnt from pictures of 512 x 512, and
-# a portrait that is much taller may get a second head on top of the first.
+# comes again. This is the **"two heads"** problem: the first Stable Diffusion has learnt from pictures of 512 x 512,
+# and a portrait that is much taller may get a second head on top of the first.
 #
 # Let us count instead of showing chosen pictures. In the snow only the cat is warm: red exceeds blue by far. So
 # we count connected warm regions. First the counter is tried on drawn scenes, where we know the answer.
@@ -595,9 +595,9 @@ for name, found in counts.items():
     print(f"{name:7s} cats {found}, mean {np.mean(found):.2f}")
 
 # %% [markdown]
-# At the trained size there is one cat, always. Half as wide again, and the first pictures have two. Twice as wide, all
-# of them. Tall ones have two in more than half of the cases: a cat in the sky goes against more of what was
-# learnt than a cat beside a cat.
+# At the trained size there is one cat in each picture. Half as wide again, and some have two. Twice as wide, all of
+# them. Tall ones have two in about half of the cases. (A second cat there must be up in the air, and the model
+# knows the sky as well as the cat.)
 #
 # Why? Nothing in a convolution says *where* it is. The network has learnt: in this much of a picture there is a cat. In
 # a wide picture there are two such pieces. The parts that see far (the deepest level, and attention) could know of
@@ -636,8 +636,8 @@ viz.strip(
 )
 
 # %% [markdown]
-# Up to strength 0.6 there is one cat in each picture, and the streaks have become snow. At 0.8 the noise is large enough
-# to hide that there is nobody at the sides, and second cats appear. At 1 we are back where we were.
+# Up to strength 0.6 there is one cat in each picture, and the streaks have become snow. At 0.8 the noise is large
+# enough to hide that there is nobody at the sides, and second cats appear. At 1 we are back where we were.
 #
 # The usual advice is a little different: draw at the trained size, *enlarge* the picture, then image to image (many
 # tools call this "hires fix"). Does that help as well? We try it twice: cats of the usual size, twice as large, and
@@ -795,8 +795,8 @@ viz.strip(
     },
     ["right", "with the bug"],
     zoom=1.2,
-    alt="Left, a cat on a castle and a cat on a beach, in full colours. Right, with the bug, the same outlines in pale, "
-    "broken colours: the castle is spotted with pink and violet, the cats with yellow and white.",
+    alt="Left, a cat on a castle and a cat on a beach, in full colours. Right, with the bug, the same outlines in "
+    "pale, broken colours: the castle is spotted with pink and violet, the cats with yellow and white.",
 )
 
 # %% [markdown]
