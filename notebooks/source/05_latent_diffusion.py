@@ -473,7 +473,8 @@ viz.strip(
 # cats. The shipped U-Net is larger and has learnt for much longer, from pictures of all kinds. Without words it draws
 # what it likes, and sometimes half of one thing and half of another.
 #
-# Still: chapter 02's live run drew pictures 32 pixels wide, and could not draw an animal. These have 128. The edges and the fur are the decoder's work. The U-Net only has to say what is where.
+# Still: chapter 02's live run drew pictures 32 pixels wide, and no animal could be made out. These have 128. The
+# edges and the fur are the decoder's work. The U-Net only has to say what is where.
 
 # %% [markdown]
 # ## 5 · Looking on while it draws
@@ -557,9 +558,8 @@ for name, ones in [*sizes.items(), ("square, told to be wide", told)]:
 viz.strip(
     {name: sizes[name][:4] for name in ("square", "wide", "tall")} | {"square, told to be wide": told[:4]},
     zoom=0.9,
-    alt="Square: one cat in each picture. Wide: two cats, side by side. Tall: in some a second cat "
-    "in the air. Square, told to be "
-    "wide: square, and one cat.",
+    alt="Square: one cat in each picture. Wide: two cats, side by side. Tall: in most a second cat  in "
+    "the air. Square, told to be wide: square, and one cat.",
 )
 
 # %% [markdown]
@@ -596,8 +596,8 @@ for name, found in counts.items():
 
 # %% [markdown]
 # At the trained size there is one cat in each picture. Half as wide again, and some have two. Twice as wide, all of
-# them. Tall ones have two in about half of the cases. (A second cat there must be up in the air, and the model
-# knows the sky as well as the cat.)
+# them. Tall ones have two in more than half of the cases, and one of them sits in the air. The counter is kind: two cats
+# that touch are one to it, and a white cat is none.
 #
 # Why? Nothing in a convolution says *where* it is. The network has learnt: in this much of a picture there is a cat. In
 # a wide picture there are two such pieces. The parts that see far (the deepest level, and attention) could know of
