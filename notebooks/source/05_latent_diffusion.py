@@ -558,7 +558,7 @@ for name, ones in [*sizes.items(), ("square, told to be wide", told)]:
 viz.strip(
     {name: sizes[name][:4] for name in ("square", "wide", "tall")} | {"square, told to be wide": told[:4]},
     zoom=0.9,
-    alt="Square: one cat in each picture. Wide: two cats, side by side. Tall: in most a second cat  in "
+    alt="Square: one cat in each picture. Wide: two cats, side by side. Tall: in most a second cat in "
     "the air. Square, told to be wide: square, and one cat.",
 )
 
@@ -596,8 +596,8 @@ for name, found in counts.items():
 
 # %% [markdown]
 # At the trained size there is one cat in each picture. Half as wide again, and some have two. Twice as wide, all of
-# them. Tall ones have two in more than half of the cases, and one of them sits in the air. The counter is kind: two cats
-# that touch are one to it, and a white cat is none.
+# them. Tall ones have two in more than half of the cases, and one of them sits in the air. The counter is kind: two
+# cats that touch are one to it, and a white cat is none.
 #
 # Why? Nothing in a convolution says *where* it is. The network has learnt: in this much of a picture there is a cat. In
 # a wide picture there are two such pieces. The parts that see far (the deepest level, and attention) could know of
