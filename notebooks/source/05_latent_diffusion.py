@@ -93,6 +93,7 @@ def small_unet(channels_in, seed=0):
     return unet
 
 
+# %%
 def cost(shape, batch=4):
     """(seconds, bytes kept) of one training step: the faster of two."""
     network, kept = small_unet(shape[0]), {}
@@ -505,11 +506,13 @@ viz.strip(
     [f"step {step.i + 1}" for step in seen],
     zoom=1.1,
     alt="Six beliefs of one run. Decoded: a blur of orange over red, then a cat on a castle. By the matrix: the same "
-    "in coarse squares, colours and places right.",
+    "in coarse squares, bright at first, brown and grey at the end.",
 )
 
 # %% [markdown]
-# The squares are coarse, but they show in time whether a picture is worth waiting for. (Tools for Stable Diffusion
+# The squares are coarse, and in the end the colours are poor: red and orange turn to brown. A place of the latents
+# holds more than its mean colour, and a matrix cannot tell these things apart. But from the first steps one sees what
+# will be where, and whether the picture is worth waiting for. (Tools for Stable Diffusion
 # show such previews while they draw.) Mind *what* is shown: x₀, the belief, and not x, which is noise until late.
 #
 # While the notebook is running, every step of this run stands under a slider:
