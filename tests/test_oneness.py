@@ -330,6 +330,25 @@ def test_a_module_of_the_table_must_exist(small):
     assert fault == "course.py names sdlearn/new.py, which does not exist"
 
 
+def test_a_file_in_a_folder_may_be_a_module_of_its_own(small):
+    """It is named with a slash in the table; the folder's other files belong to nobody, or to the folder."""
+    deep = small.course.root / "sdlearn/deep"
+    deep.mkdir()
+    deep.joinpath("inner.py").write_text("def dig(x):\n    return x\n", encoding="utf-8")
+    deep.joinpath("other.py").write_text("def rest(x):\n    return x\n", encoding="utf-8")
+    small.course = replace(small.course, chapters={**small.course.chapters, "04": ("deep/inner",)})
+    assert small.faults() == ["sdlearn/deep/inner.py:1: no notebook shows dig of chapter 04"]
+    chapter_4 = small.course.root / "notebooks/source/04_deep.py"
+    chapter_4.write_text("# %%\n# -> sdlearn/deep/inner.py\ndef dig(x):\n    return x\n", encoding="utf-8")
+    assert small.faults() == []
+    small.change("2", "from sdlearn.noise import grow\n", "from sdlearn.deep import inner, other\n")
+    small.change("net", "from sdlearn.noise import grow\n", "from sdlearn.deep.inner import dig as grow\n")
+    told = "\n".join(small.faults())
+    assert "02_net.py:3: deep/inner is built later, in chapter 04" in told
+    assert "sdlearn/net.py:3: net belongs to chapter 02, deep/inner to chapter 04" in told
+    assert "other is built" not in told and "deep is built" not in told
+
+
 EDITS = [
     ("80.0", "81.0"),
     ("2 * sigma", "3 * sigma"),

@@ -19,6 +19,7 @@ from sdlearn.scenes.dataset import example
 from sdlearn.training import commands
 from sdlearn.training.clip import caption_loss, contradict, mostly_left
 from sdlearn.training.data import pixels_of
+from sdlearn.training.latents import FrozenLatents, denoising_loss, encode_all, min_snr_weight, noised
 from sdlearn.training.loop import (
     Share,
     TrainingSettings,
@@ -29,7 +30,6 @@ from sdlearn.training.loop import (
     update_ema,
 )
 from sdlearn.training.recipe import RECIPES, load_recipe
-from sdlearn.training.unet import FrozenLatents, encode_all, min_snr_weight
 from sdlearn.training.vae import corners, edge_loss, initialise
 from sdlearn.vae import AutoencoderKL
 
@@ -161,6 +161,28 @@ def test_ema_is_the_weighted_mean():
 def test_min_snr_weight():
     snr = torch.tensor([0.01, 1.0, 5.0, 50.0])
     torch.testing.assert_close(min_snr_weight(snr, gamma=5.0), torch.tensor([1.0, 1.0, 1.0, 0.1]))
+
+
+def test_the_loss_of_a_step_is_the_formulas_to_the_last_digit():
+    """The shipped model was trained with these lines; a change of their order would change its weights."""
+    alpha_bar = torch.linspace(0.99, 0.01, 10)
+    clean, noise, context = torch.randn(5, 4, 6, 6), torch.randn(5, 4, 6, 6), torch.randn(5, 3, 2)
+    t, asked = torch.tensor([0, 2, 5, 5, 9]), {}
+
+    def network(noisy, timesteps, text):
+        asked.update(noisy=noisy, timesteps=timesteps, text=text)
+        return 0.5 * noisy
+
+    found = denoising_loss(network, clean, t, noise, context, alpha_bar, gamma=2.0)
+    kept = alpha_bar[t][:, None, None, None]
+    noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+    assert torch.equal(asked["noisy"], noisy) and torch.equal(noised(clean, t, noise, alpha_bar), noisy)
+    assert asked["noisy"].is_contiguous(memory_format=torch.channels_last)
+    assert asked["timesteps"] is t and asked["text"] is context
+    error = (0.5 * noisy - noise).square().mean(dim=(1, 2, 3))
+    snr = (kept / (1 - kept)).flatten()
+    torch.testing.assert_close(found["mse"], error.mean(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(found["loss"], (error * snr.clamp(max=2.0) / snr).mean(), rtol=1e-6, atol=0)
 
 
 def test_edge_loss_sees_blur_but_not_a_shifted_tone():

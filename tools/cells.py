@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,15 +138,18 @@ def top_names(tree: ast.Module) -> set[str]:
     return found
 
 
-def uses(tree: ast.Module, homes: dict[str, str]) -> Iterator[tuple[str, int, bool]]:
+def uses(
+    tree: ast.Module, homes: dict[str, str], module_of: Callable[[str], str]
+) -> Iterator[tuple[str, int, bool]]:
     """The package's modules that a tree imports: (module, line, inside a function?).
 
-    ``homes`` says which module a name of the package itself comes from: {"UNet": "unet"}.
+    ``homes`` says which module a name of the package itself comes from: {"UNet": "unet"}; ``module_of`` which one
+    a dotted name lies in.
     """
     inside = {inner for node in ast.walk(tree) if isinstance(node, FUNCTIONS) for inner in ast.walk(node)}
     for node in ast.walk(tree):
         for name in _package_names(node):
-            module = name.split(".")[1]
+            module = module_of(name)
             yield homes.get(module, module), node.lineno, node in inside
 
 

@@ -8,13 +8,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Chapter -> modules of sdlearn that it builds. "samplers" is sdlearn/samplers.py; a folder counts with all its files.
+# Chapter -> modules of sdlearn that it builds. "samplers" is sdlearn/samplers.py; a folder counts with all its files,
+# "training/latents" is one file in a folder.
 CHAPTERS = {
     "01": ("schedule",),
     "02": ("blocks", "unet"),
     "03": ("denoise", "spacing", "samplers"),
     "04": ("vae",),
+<<<<<<< HEAD
     "06": ("bpe", "tokenizer_training", "tokenizer"),
+=======
+    "05": ("training/latents",),
+    "06": ("tokenizer",),
+>>>>>>> ch05
     "07": ("clip",),
     "08": ("attention",),
     "09": ("noisy_classifier", "guidance"),
@@ -63,6 +69,16 @@ class Course:
         """The files of a module: one, or all of a folder."""
         path = self.root / "sdlearn" / module
         return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+    def module_of(self, name: str) -> str:
+        """The name in the table of what a dotted name or a file of the package lies in.
+
+        "sdlearn/checkpoint/files.py" is a part of "checkpoint", "sdlearn.training.latents.noised" of
+        "training/latents" where the table has that.
+        """
+        parts = name.removesuffix(".py").replace(".", "/").split("/")[1:]
+        inner = "/".join(parts[:2])
+        return inner if self.chapter_of(inner) else parts[0]
 
     def chapter_of(self, module: str) -> str | None:
         """The chapter that builds a module ("checkpoint" stands for all below it); None if no chapter does."""

@@ -114,7 +114,7 @@ def shown_faults(course: Course) -> Iterator[str]:
     for shown in all_shown(course):
         chapter, (target, name), place = shown
         places[target, name].append(place)
-        builds = course.chapter_of(module_of(target))
+        builds = course.chapter_of(course.module_of(target))
         if builds and builds > chapter:
             yield f"{place}: {name} is built in chapter {builds}, {target}"
     for (target, name), found in places.items():
@@ -128,7 +128,7 @@ def shown_faults(course: Course) -> Iterator[str]:
             continue
         for name, there in read_module(path)[1].items():
             if not name.startswith("_") and (target, name) not in places:
-                chapter = course.chapter_of(module_of(target))
+                chapter = course.chapter_of(course.module_of(target))
                 yield f"{target}:{there.first}: no notebook shows {name} of chapter {chapter}"
 
 
@@ -145,11 +145,6 @@ def all_shown(course: Course) -> Iterator[tuple[str, tuple[str, str], str]]:
                 yield source.name[:2], (cell.target, shown.name), place
 
 
-def module_of(target: str) -> str:
-    """The name in the course's table: "sdlearn/checkpoint/files.py" is a part of "checkpoint"."""
-    return target.split("/")[1].removesuffix(".py")
-
-
 def homes(course: Course) -> dict[str, str]:
     """The modules that the package's own public names come from: {"UNet": "unet"}."""
     _, known = read_module(course.root / "sdlearn" / "__init__.py")
@@ -158,8 +153,8 @@ def homes(course: Course) -> dict[str, str]:
 
 def later_faults(course: Course, chapter: str, cell: Cell, tree: ast.Module) -> Iterator[str]:
     """Imports of a cell from modules that a later chapter builds."""
-    promised = course.promised.get(module_of(cell.target), ()) if cell.target else ()
-    for module, line, inside in sorted(set(uses(tree, homes(course)))):
+    promised = course.promised.get(course.module_of(cell.target), ()) if cell.target else ()
+    for module, line, inside in sorted(set(uses(tree, homes(course), course.module_of))):
         if course.later(module, chapter) and not (inside and module in promised):
             yield f"{course.short(cell.path)}:{line}: {module} is built later, in chapter {course.chapter_of(module)}"
 
@@ -170,7 +165,7 @@ def module_import_faults(course: Course) -> Iterator[str]:
         for module in modules:
             for path in course.files(module) if module not in course.waiting else ():
                 tree = read_module(path)[0] if path.is_file() else ast.Module([], [])
-                for other, line, inside in sorted(set(uses(tree, homes(course)))):
+                for other, line, inside in sorted(set(uses(tree, homes(course), course.module_of))):
                     if course.later(other, chapter) and not (
                         inside and other in course.promised.get(module, ())
                     ):

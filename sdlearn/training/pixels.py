@@ -17,6 +17,7 @@ from sdlearn.schedule import Schedule
 from sdlearn.spacing import trailing
 from sdlearn.trace import Prediction
 from sdlearn.training.data import pick, pixels_of, save_rows
+from sdlearn.training.latents import noised
 from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
 from sdlearn.unet import UNet
 
@@ -63,8 +64,7 @@ def train_pixels(
             (settings.batch_size, *pictures.shape[3:], *pictures.shape[1:3]), generator=generator
         )
         indices, timesteps, noise = share.take(indices), share.take(timesteps), share.take(noise)
-        kept = alpha_bar[timesteps].reshape(-1, 1, 1, 1)
-        noisy = kept.sqrt() * pixels_of(pictures, indices) + (1 - kept).sqrt() * noise
+        noisy = noised(pixels_of(pictures, indices), timesteps, noise, alpha_bar)
         device = next(model.parameters()).device
         guess = model(noisy.to(device), timesteps.to(device))
         return {"loss": F.mse_loss(guess.float(), noise.to(device))}

@@ -4,48 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm import tqdm
 
 from sdlearn.clip import CLIPTextModel
 from sdlearn.config import ScheduleConfig, UNetConfig
 from sdlearn.schedule import Schedule
 from sdlearn.tokenizer import Tokenizer
-from sdlearn.training.data import open_scenes, pick, pixels_of
+from sdlearn.training.data import open_scenes, pick
+from sdlearn.training.latents import FrozenLatents, denoising_loss, encode_all
 from sdlearn.training.loop import Share, TrainingSettings, fit, save_atomically, step_generator
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
-
-
-@dataclass(frozen=True)
-class FrozenLatents:
-    """The autoencoder's answer to every training picture, kept in half precision: mean and spread, (n, 4, h, w)."""
-
-    mean: Tensor
-    std: Tensor
-
-    def draw(self, indices: Tensor, noise: Tensor) -> Tensor:
-        """Fresh latents of the chosen pictures, already scaled to about unit variance: (B, 4, h, w)."""
-        return self.mean[indices].float() + self.std[indices].float() * noise
-
-
-@torch.no_grad()
-def encode_all(vae: AutoencoderKL, pictures: np.ndarray, batch_size: int = 32) -> FrozenLatents:
-    """Run the encoder once over all pictures, so that no training step has to."""
-    device = next(vae.parameters()).device
-    mean, std = [], []
-    for indices in tqdm(torch.arange(len(pictures)).split(batch_size), desc="encoding", disable=None):
-        with torch.autocast(device.type, torch.bfloat16):
-            posterior = vae.encode(pixels_of(pictures, indices).to(device))
-        mean.append((posterior.mean.float() * vae.config.scaling_factor).half().cpu())
-        std.append((posterior.logvar.float().mul(0.5).exp() * vae.config.scaling_factor).half().cpu())
-    return FrozenLatents(torch.cat(mean), torch.cat(std))
 
 
 class TextTable:
@@ -65,11 +37,6 @@ class TextTable:
             ids = torch.tensor([self.tokenizer.encode(text) for text in new], device=device)
             self._known.update(zip(new, self.text_encoder(ids).half().cpu(), strict=True))
         return torch.stack([self._known[text] for text in captions]).float()
-
-
-def min_snr_weight(snr: Tensor, gamma: float) -> Tensor:
-    """min(SNR, gamma) / SNR for noise prediction: almost clean latents count less (Hang et al. 2023, section 3.4)."""
-    return snr.clamp(max=gamma) / snr
 
 
 def train_unet(
@@ -115,15 +82,10 @@ def train_unet(
         captions = [
             "" if d else scenes.captions[i][w] for i, w, d in zip(chosen, wording, dropped, strict=True)
         ]
-        kept = alpha_bar[timesteps][:, None, None, None]  # (B, 1, 1, 1)
-        clean = latents.draw(chosen, spread)
-        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise  # Ho et al. 2020, equation 4
-        device = next(model.parameters()).device
-        noisy = noisy.to(device, memory_format=torch.channels_last)
-        guess = model(noisy, timesteps.to(device), texts(captions).to(device))
-        error = F.mse_loss(guess.float(), noise.to(device), reduction="none").mean(dim=(1, 2, 3))  # (B,)
-        weight = min_snr_weight(kept / (1 - kept), gamma).flatten().to(device)
-        return {"loss": (weight * error).mean(), "mse": error.mean()}
+        context = texts(captions).to(next(model.parameters()).device)
+        return denoising_loss(
+            model, latents.draw(chosen, spread), timesteps, noise, context, alpha_bar, gamma
+        )
 
     return fit(unet, loss_of, settings, folder, resume=resume, preview=preview, cpu=cpu)
 
