@@ -1,5 +1,6 @@
 """Checkpoints: weights and settings of a whole Stable Diffusion, read strictly, written for all."""
 
+from sdlearn.checkpoint.decoder import save_decoder, swap_decoder
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.folder import load_folder, open_folder
 from sdlearn.checkpoint.hub import is_hub_id
@@ -22,7 +23,9 @@ __all__ = [
     "open_folder",
     "open_single_file",
     "open_vae",
+    "save_decoder",
     "save_folder",
     "save_pixel_model",
+    "swap_decoder",
     "write_single_file",
 ]

@@ -1,8 +1,8 @@
 """``sdlearn train``: each part by its recipe, into one model folder.
 
 ``<out>/model`` grows into a folder that `StableDiffusion.from_pretrained` opens; ``<out>/vae``, ``<out>/clip`` and
-``<out>/unet`` keep the logs, the samples and the state to resume from. The model of pixels (chapter 02)
-becomes a folder of its own, ``<out>/cats_and_dogs``.
+``<out>/unet`` keep the logs, the samples and the state to resume from. The model of pixels (chapter 02) and the second
+decoder (chapter 04) become folders of their own, ``<out>/cats_and_dogs`` and ``<out>/scenes_detail``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdlearn.checkpoint import Parts, save_folder, save_pixel_model
+from sdlearn.checkpoint import Parts, save_decoder, save_folder, save_pixel_model
 from sdlearn.checkpoint.files import open_weights
 from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json
 from sdlearn.checkpoint.parts import Part
@@ -32,7 +32,7 @@ from sdlearn.training.recipe import RECIPES, check_recipe, load_recipe
 from sdlearn.training.unet import train_unet
 from sdlearn.training.vae import reconstruction_error, train_vae
 
-PARTS = ("vae", "clip", "oracle", "unet", "pixels")
+PARTS = ("vae", "clip", "oracle", "unet", "pixels", "decoder")
 PREVIEW_PROMPTS = (
     "an orange cat standing on a red castle",
     "a blue dog to the left of a yellow star at night",
@@ -78,9 +78,8 @@ def train(
             f"{runs} holds an earlier training; go on with --resume or name another --out folder."
         )
     _keep_recipe(used, runs, resume)
-    {"vae": _vae, "clip": _clip, "oracle": _oracle, "unet": _unet, "pixels": _pixels}[part](
-        used, runs, model, resume, cpu
-    )
+    steps = {"vae": _vae, "clip": _clip, "oracle": _oracle, "unet": _unet, "pixels": _pixels, "decoder": _decoder}
+    steps[part](used, runs, model, resume, cpu)
     return model
 
 
@@ -159,6 +158,14 @@ def _pixels(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> N
     unet = train_pixels(recipe, runs, resume=resume, cpu=cpu, preview=preview)
     if _first_process():
         save_pixel_model(unet.cpu(), schedule, model.with_name("cats_and_dogs"))
+
+
+def _decoder(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
+    from sdlearn.training.decoder import train_decoder
+
+    vae = train_decoder(recipe, runs, load_vae(model), resume=resume, cpu=cpu)
+    if _first_process():
+        save_decoder(vae, model.with_name("scenes_detail"))
 
 
 def _preview_pictures(parts: Callable[[nn.Module], Parts]) -> Callable[[nn.Module, Path], None]:
