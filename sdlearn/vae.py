@@ -52,7 +52,9 @@ class VAEAttention(nn.Module):
         self.to_q = nn.Linear(channels, channels)
         self.to_k = nn.Linear(channels, channels)
         self.to_v = nn.Linear(channels, channels)
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])  # a list, because published names say to_out.0
+        self.to_out = nn.ModuleList(
+            [nn.Linear(channels, channels)]
+        )  # a list, because published names say to_out.0
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.group_norm(x).flatten(2).transpose(1, 2)[:, None]  # (B, C, H, W) -> (B, 1, H*W, C)
@@ -84,7 +86,8 @@ class EncoderLevel(nn.Module):
     def __init__(self, in_channels: int, channels: int, last: bool, config: VAEConfig):
         super().__init__()
         self.resnets = nn.ModuleList(
-            vae_resnet(channels if j else in_channels, channels, config) for j in range(config.layers_per_block)
+            vae_resnet(channels if j else in_channels, channels, config)
+            for j in range(config.layers_per_block)
         )
         self.downsamplers = None if last else nn.ModuleList([Downsample(channels, symmetric=False)])
 

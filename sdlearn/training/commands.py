@@ -78,7 +78,14 @@ def train(
             f"{runs} holds an earlier training; go on with --resume or name another --out folder."
         )
     _keep_recipe(used, runs, resume)
-    steps = {"vae": _vae, "clip": _clip, "oracle": _oracle, "unet": _unet, "pixels": _pixels, "decoder": _decoder}
+    steps = {
+        "vae": _vae,
+        "clip": _clip,
+        "oracle": _oracle,
+        "unet": _unet,
+        "pixels": _pixels,
+        "decoder": _decoder,
+    }
     steps[part](used, runs, model, resume, cpu)
     return model
 

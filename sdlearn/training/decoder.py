@@ -62,7 +62,7 @@ def write_on(picture: np.ndarray, rng: Random, size: int) -> np.ndarray:
 
 
 def detail_weights(pixels: Tensor, strength: float) -> Tensor:
-    """How much each pixel counts: 1 where a picture is flat, more at edges, mean about 1. (B, 3, H, W) -> (B, 1, H, W)."""
+    """How much each pixel counts, 1 where a picture is flat, more at edges: (B, 3, H, W) -> (B, 1, H, W)."""
     grey = nn.functional.pad(pixels.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     across = (grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2]).abs()
     down = (grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]).abs()
@@ -105,7 +105,9 @@ def train_decoder(
     def preview(average: Tuned, path: Path) -> None:
         chosen = torch.arange(-8, 0) + len(scenes.pictures)
         plain = np.array(scenes.pictures[chosen.numpy()])
-        written = np.stack([write_on(picture, Random(k), config.sample_size) for k, picture in enumerate(plain)])
+        written = np.stack(
+            [write_on(picture, Random(k), config.sample_size) for k, picture in enumerate(plain)]
+        )
         device = next(average.parameters()).device
         with torch.no_grad():
             for_each = [pixels_of(some, torch.arange(8)).to(device) for some in (plain, written)]
