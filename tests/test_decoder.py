@@ -1,4 +1,4 @@
-"""The second decoder of chapter 04: its training moves nothing else, its file is read strictly, and it keeps its promise."""
+"""The second decoder of chapter 04: training moves nothing else, its file is read strictly, it keeps its promise."""
 
 import copy
 import json

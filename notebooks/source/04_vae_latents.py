@@ -69,9 +69,9 @@ for name, side in {"scenes": 128, "Stable Diffusion 1": 512}.items():
 
 # %%
 FIRST_UNSEEN = 59_500  # of the 60,000 scenes, training never saw the last 500
-scenes = [example(1, FIRST_UNSEEN + k)[0] for k in range(120)]
+scenes = [example(1, FIRST_UNSEEN + k)[0] for k in range(96)]
 drawn = [render(scene) for scene in scenes]
-pictures = to_tensor(drawn)  # (120, 3, 128, 128) in -1 … 1
+pictures = to_tensor(drawn)  # (96, 3, 128, 128) in -1 … 1
 LINES = ("small words", "are hard to", "read again")
 
 
@@ -105,8 +105,9 @@ viz.strip(
 )
 
 # %% [markdown]
-# It is C. The things are back. The letters became coloured bars: the decoder paints what it knows, and it
-# knows no letters. It does not blur what it has not learnt. It *invents*.
+# It is C. The things are back. The letters became coloured bars: the decoder paints what it knows, and it knows no
+# letters. It does not blur what it has not learnt. It *invents*. (And the snowflakes? Too small for the code: they
+# are gone.)
 #
 # How much is lost where? We need a measure. The **PSNR** (peak signal-to-noise ratio) compares the mean squared error
 # with the square of the largest possible difference, on a logarithmic scale, in decibels. Ten decibels more mean a
@@ -131,7 +132,7 @@ def edges(x):
     return across.abs() + down.abs() > 0.3
 
 
-unseen = pictures[:48]
+unseen = pictures[:32]
 back = there_and_back(pipe.vae, unseen)
 sharp = edges(unseen)
 print(f"whole pictures, held out:   {psnr(back, unseen):.1f} dB")
@@ -167,11 +168,10 @@ def squares(x):
 rows = squares(learn).flatten(0, 1)  # (100 * 256, 192)
 middle = rows.mean(dim=0)
 basis = torch.linalg.eigh((rows - middle).T @ (rows - middle)).eigenvectors[:, -4:]  # (192, 4)
-code = (squares(unseen) - middle) @ basis  # (48, 256, 4)
+code = (squares(unseen) - middle) @ basis  # (32, 256, 4)
 linear = F.fold((code @ basis.T + middle).transpose(1, 2), 128, 8, stride=8)
-print(
-    f"{code[0].numel():,d} numbers a picture; linear {psnr(linear, unseen):.1f} dB, the VAE {psnr(back, unseen):.1f} dB"
-)
+print(f"{code[0].numel():,d} numbers a picture")
+print(f"linear {psnr(linear, unseen):.1f} dB, the VAE {psnr(back, unseen):.1f} dB")
 viz.strip(
     {"before": drawn[:5], "four numbers a square, linear": to_images(linear[:5])},
     zoom=1.4,
@@ -353,10 +353,10 @@ class Decoder(nn.Module):
 # %% [markdown]
 # ## 4 · A cloud, not a point
 #
-# A plain autoencoder may put its codes anywhere: this picture at 3.1, that one at 3,000, and nothing in between. A U-Net
-# that misses a latent by a hair would then get any picture. So the encoder does not name a point. It names a **cloud**:
-# four sheets of means and four of spreads (as logarithms of the variance, so that any number is allowed). The
-# decoder gets a random point of the cloud. To survive that, it must paint neighbours alike.
+# A plain autoencoder may put its codes anywhere: this picture at 3.1, that one at 3,000, and nothing in between. A
+# U-Net that misses a latent by a hair would then get any picture. So the encoder does not name a point. It names a
+# **cloud**: four sheets of means and four of spreads (as logarithms of the variance, so that any number is
+# allowed). The decoder gets a random point of the cloud. To survive that, it must paint neighbours alike.
 #
 # But how can a network learn through a random draw? Here is the problem, for one latent with mean 2 and spread 0.5,
 # and the way out. We ask for the gradient of the drawn point:
@@ -474,7 +474,7 @@ def animals(number, seed):
 known, fresh = animals(500, seed=2), animals(64, seed=1)  # (n, 3, 32, 32)
 
 
-def train(weight, steps=80, batch=16):
+def train(weight, steps=60, batch=16):
     """A new autoencoder, trained for a short while."""
     torch.manual_seed(0)
     vae, generator = AutoencoderKL(CONFIG), torch.Generator().manual_seed(0)
@@ -514,11 +514,19 @@ viz.strip(
     | {f"there and back, weight {weight}": to_images(again[weight][:8]) for weight in WEIGHTS}
     | {f"from random latents, weight {weight}": to_images(invented[weight]) for weight in WEIGHTS[1:]},
     zoom=2.4,
-    alt="x",
+    alt="Eight animals. Sent there and back with the weights 0 and 0.03: blurred, in their own colours. With "
+    "weight 1: pale blurs without faces, pink and white ones alike. From random latents with weight 0.03: coloured "
+    "blotches. With weight 1: on each picture something pale in the middle above a green ground.",
 )
 
 # %% [markdown]
-# P
+# All three are blurred, the training was short. What the price changes is the latents. Without one the means
+# scatter far, and each cloud shrinks to nearly a point: nothing asks for neighbours. With a small price the means
+# come together, the clouds grow by the same measure, and the pictures are as good as before. With a high price the
+# clouds are wider than the distances between them. The decoder cannot tell them apart, so it paints the mean of all
+# animals that a point may stand for: pink and white become one. In return even a random latent gives something like
+# an animal. Reconstruction against order: that is the bargain. Stable Diffusion took a very small price. Its
+# authors wanted detail, and left the order to the U-Net.
 #
 # ## 6 · The scaling factor
 #
@@ -530,7 +538,7 @@ vae = AutoencoderKL(pipe.vae.config).eval()
 vae.load_state_dict(pipe.vae.state_dict())  # strict: each name and shape must fit
 with torch.no_grad():
     clouds = vae.encode(pictures)
-latents = clouds.mode()  # (120, 4, 16, 16)
+latents = clouds.mode()  # (96, 4, 16, 16)
 print(f"{sum(p.numel() for p in vae.parameters()):,d} numbers learnt")
 print("channel means: ", *(f"{value:5.2f}" for value in latents.mean(dim=(0, 2, 3))))
 print("channel spread:", *(f"{value:5.2f}" for value in latents.std(dim=(0, 2, 3))))
@@ -538,9 +546,9 @@ print(f"spread of all: {latents.std():.2f}; width of a cloud: {clouds.std.mean()
 print(f"1 / spread of all: {1 / latents.std():.3f}; config.scaling_factor: {vae.config.scaling_factor}")
 
 # %% [markdown]
-# The latents spread over about two, the clouds are tiny: this price was low. But the schedule of chapter 01 adds noise of
-# spread 1 and counts on data of spread 1. So somebody measured the spread once, and wrote 1 / spread into the
-# config: the **scaling factor**. The U-Net works on *latents × factor*, the decoder gets *latents / factor*.
+# The latents spread over about two, the clouds are tiny: this price was low. But the schedule of chapter 01 adds
+# noise of spread 1 and counts on data of spread 1. So somebody measured the spread once, and wrote 1 / spread into
+# the config: the **scaling factor**. The U-Net works on *latents × factor*, the decoder gets *latents / factor*.
 # Stable Diffusion's famous 0.18215 (the default in `VAEConfig`) is nothing else, measured on its own latents
 # (Rombach et al. 2022, section G).
 #
@@ -574,16 +582,18 @@ viz.strip(
 
 # %% [markdown]
 # Random pixels are off the sheet. The code cannot hold them: what comes back is something else. Random latents are
-# much nearer to it. They have the palette, the outlines, even something like eyes, but no thing and no ground. Locally they
-# are right; the whole is wrong. Exchanging the places of real latents shows it, too. So the autoencoder takes care of the *look*,
-# and somebody else has to know what belongs where. That will be the U-Net's work.
+# much nearer to it. They have the palette, the outlines, even something like eyes, but no thing and no ground.
+# Locally they are right; the whole is wrong. Exchanging the places of real latents shows it, too. So the
+# autoencoder takes care of the *look*, and somebody else has to know what belongs where. That will be the U-Net's
+# work.
 #
 # ## 8 · Neighbours
 #
 # There are many ways to give a picture a short code. An identity number is one: here, the place in the list. It is
-# as short as can be. But the numbers 17 and 18 say nothing of how alike two people are. A latent is another kind of code:
-# neighbours should be alike. We look up for each picture the nearest other one by number, by pixels, by latents, and
-# ask whether the two have the same background, or a thing in common. (Distance: the root of the summed squares.)
+# as short as can be. But the numbers 17 and 18 say nothing of how alike two people are. A latent is another kind of
+# code: neighbours should be alike. We look up for each picture the nearest other one by number, by pixels, by
+# latents, and ask whether the two have the same background, or a thing in common. (Distance: the root of the summed
+# squares.)
 
 # %%
 NUMBER = len(pictures)
@@ -614,7 +624,11 @@ viz.strip(
 )
 
 # %% [markdown]
-# P
+# By number, chance decides. Pixels and latents always find the same background. But a thing in common they find
+# hardly more often than chance does. So this code says *what it looks like, and where*; it does not say *cat*.
+# Neighbours look alike, they do not mean alike. Meaning is the text's affair (chapter 07).
+#
+# How smooth is the space? We take a small step in a random direction, and decode.
 
 # %%
 with torch.no_grad():
@@ -629,8 +643,8 @@ with torch.no_grad():
 #
 # ## 9 · Walking
 #
-# If neighbours are alike, one can walk. Half-way between two pictures: in pixels, in latents along a straight line, and
-# in latents along a *sphere*. The sphere is for directions. A straight line between two points on a ball cuts
+# If neighbours are alike, one can walk. Half-way between two pictures: in pixels, in latents along a straight line,
+# and in latents along a *sphere*. The sphere is for directions. A straight line between two points on a ball cuts
 # through the inside; the arc (Shoemake 1985) stays on the surface.
 
 
@@ -654,12 +668,10 @@ def walk(way, a, b):
 one, other = 3, 0  # the places of two held-out scenes
 ways = {"latents, straight": straight, "latents, on the sphere": sphere}
 with torch.no_grad():
-    stops = {name: vae.decode(walk(way, latents[[one]], latents[[other]])) for name, way in ways.items()}
+    stops = {"pixels": walk(straight, pictures[[one]], pictures[[other]])}
+    stops |= {name: vae.decode(walk(way, latents[[one]], latents[[other]])) for name, way in ways.items()}
 viz.strip(
-    {
-        name: to_images(x)
-        for name, x in {"pixels": walk(straight, pictures[[one]], pictures[[other]]), **stops}.items()
-    },
+    {name: to_images(x) for name, x in stops.items()},
     [f"{share:.0%}" for share in SHARES],
     zoom=1.2,
     alt="From a dog and a cat by day to a mushroom on a house in the snow. In pixels: two transparent scenes on top of "
@@ -668,10 +680,10 @@ viz.strip(
 )
 
 # %% [markdown]
-# Pixels give a double exposure. Latents do not become transparent: every place is painted in solid colour, with an outline. But
-# half-way is no scene that anyone would draw. These latents are tied to places, like a picture, so a mean of two of
-# them lies between the pictures, off the sheet. That latents make a walk *meaningful* is often said. Here it is half
-# true. And the sphere changes little, because there is no reason why pictures should lie on one.
+# Pixels give a double exposure. Latents do not become transparent: every place is painted in solid colour, with an
+# outline. But half-way is no scene that anyone would draw. These latents are tied to places, like a picture, so a
+# mean of two of them lies between the pictures, off the sheet. That latents make a walk *meaningful* is often said.
+# Here it is half true. And the sphere changes little, because there is no reason why pictures should lie on one.
 #
 # There is one for noise. Sheets of independent noise all have nearly the same length, and two of them are nearly at
 # right angles. On the straight line the mean of two has only 0.7 of the strength that the U-Net expects. So we walk
@@ -690,11 +702,16 @@ viz.strip(
     rows,
     [f"{share:.0%}" for share in SHARES],
     zoom=1.2,
-    alt="x",
+    alt="Ten pictures of an orange cat on a red castle. Straight: snow, snow, a beach half-way, night, night. On the "
+    "sphere: snow, snow, snow, night, night. Every one is a whole scene.",
 )
 
 # %% [markdown]
-# P
+# Now every stop is a whole scene. The U-Net leads each of them back to the sheet. The straight way is too weak in the
+# middle, and there the model draws a beach, which neither of its ends has. On the sphere the strength stays the
+# same, and the scene changes in one jump, from snow to night. (Two noises only; other pairs take other ways.)
+#
+# The same between the two pictures, as a film, and under a slider while the notebook is running:
 
 # %%
 from sdlearn.viz import widgets
@@ -712,15 +729,15 @@ explorer
 # Sharers of models also pass around small *VAE files*, said to mend eyes and faces. What is in them? The U-Net
 # speaks in latents. As long as the *encoder* stays, latents keep their meaning, and anybody may train a better
 # painter for them. The course ships such a file, too: the last levels of our decoder, trained further on crops
-# about things and on letters drawn by lot, with a loss that counts edges more. It was made for detail. Does it keep the promise?
+# about things and on letters drawn by lot, with a loss that counts edges more. It was made for detail. Does it keep
+# the promise?
 
 # %%
 from sdlearn.checkpoint import swap_decoder
 
 detail = swap_decoder(pipe.vae, "scenes_detail")
-changed = [
-    name for name, value in detail.state_dict().items() if not torch.equal(value, pipe.vae.state_dict()[name])
-]
+shipped = pipe.vae.state_dict()
+changed = [name for name, value in detail.state_dict().items() if not torch.equal(value, shipped[name])]
 assert all(name.startswith("decoder.") for name in changed)
 print(f"{len(changed)} tensors differ, all of them in the decoder")
 detail_back, detail_written = there_and_back(detail, unseen), there_and_back(detail, written)
@@ -741,7 +758,7 @@ def close(x, k, left, top, size=48):
     return to_images(x[k : k + 1, :, top : top + size, left : left + size])[0].resize((144, 144))
 
 
-spots = [(0, 0, 30, 30), (0, 3, 20, 60), (0, 6, 40, 40), (1, 0, 0, 0), (1, 2, 0, 0)]
+spots = [(0, 0, 30, 60), (0, 3, 20, 60), (0, 6, 40, 30), (1, 0, 0, 0), (1, 2, 0, 0)]
 rows = {
     "true": (unseen, written),
     "shipped decoder": (back, written_back),
@@ -774,8 +791,8 @@ viz.strip(
 # ## 11 · Latents without a decoder
 #
 # A preview at each step of a drawing should cost nothing. How much of the decoder is a mere change of colours? We
-# look for a matrix: four latents and a constant in, red, green and blue out, the same for every place. The best one in the sense
-# of least squares comes from pictures and their latents.
+# look for a matrix: four latents and a constant in, red, green and blue out, the same for every place. The best one
+# in the sense of least squares comes from pictures and their latents.
 
 # %%
 places = (
@@ -786,11 +803,9 @@ colours = (
 )  # (n * 256, 3): mean colour of each square
 half = len(places) // 2  # fit on one half of the pictures, judge by the other
 matrix = torch.linalg.lstsq(places[:half], colours[:half]).solution  # (5, 3)
-rest = (places[half:] @ matrix - colours[half:]).square().sum() / (
-    colours[half:] - colours[half:].mean(0)
-).square().sum()
+missed, all_of_it = colours[half:] - places[half:] @ matrix, colours[half:] - colours[half:].mean(dim=0)
 print(matrix.numpy().round(2))
-print(f"of the variance of colours it explains {1 - rest:.0%}")
+print(f"of the variance of colours it explains {1 - missed.square().sum() / all_of_it.square().sum():.0%}")
 known_matrix = viz.fit_latent_to_rgb(latents[: NUMBER // 2], drawn[: NUMBER // 2])
 print(f"viz.fit_latent_to_rgb differs by at most {(known_matrix - matrix).abs().max():.3f}")
 viz.strip(
@@ -804,8 +819,9 @@ viz.strip(
 )
 
 # %% [markdown]
-# Fifteen numbers make a picture that one can recognise. So the four sheets are, to a good part, colours. The rest,
-# eyes and edges, is what the decoder's millions of numbers are for.
+# Fifteen numbers are enough to find ground, sky and things in their places, light or dark. The colours come out
+# dull, the green ground grey: four numbers are no plain colours. The rest, true colours, eyes, edges, is what the
+# decoder's millions of numbers are for.
 #
 # ## 12 · Your autoencoder in the pipeline
 #
@@ -856,8 +872,8 @@ viz.strip(
 )
 
 # %% [markdown]
-# Sharp pictures, right colours, and a terrible PSNR. **What has happened to the picture, and which line does it?** Try:
-# compare the picture with the original, moved by some pixels.
+# Sharp pictures, right colours, and a terrible PSNR. **What has happened to the picture, and which line does it?**
+# Try: compare the picture with the original, moved by some pixels.
 
 # %%
 # your prints
@@ -873,7 +889,7 @@ viz.strip(
 by_shift = {}
 for shift in range(11):
     size = 128 - shift
-    original, seen = unseen[..., :size, :size], strange[..., shift:, shift:]  # (48, 3, size, size)
+    original, seen = unseen[..., :size, :size], strange[..., shift:, shift:]  # (32, 3, size, size)
     by_shift[shift] = psnr(seen[..., 8:-8, 8:-8], original[..., 8:-8, 8:-8])
 best = max(by_shift, key=by_shift.get)
 print(f"moved by {best} pixels it fits best: {by_shift[best]:.1f} dB")
@@ -887,8 +903,8 @@ viz.curves(
 # %% [markdown]
 # The picture has moved, by 1 + 2 + 4 pixels. The line is `padding=1`: it pads all four sides, while the encoder was
 # trained with `F.pad(x, (0, 1, 0, 1))`, right and bottom only (`Downsample(symmetric=False)` of chapter 02). Both
-# give the same shape. But the filters stand one place further left and up, at each of three halvings, and one place is
-# one, two, four pixels of the picture. The first row and column see zeros that they never learnt: the strip.
+# give the same shape. But the filters stand one place further left and up, at each of three halvings, and one place
+# is one, two, four pixels of the picture. The first row and column see zeros that they never learnt: the strip.
 #
 # Real programs had it: an early diffusers (pull request `#156`), KerasCV (issue `#1172`),
 # stable-diffusion-pytorch (issue `#8`), where users saw the picture move by about eight pixels. In the first, the
@@ -919,8 +935,8 @@ check("04.2", answer)
 
 
 # %% [markdown]
-# **04.3** The price of one latent: the divergence of a cloud with this mean and this *spread* (a number each) from the
-# standard normal. Compare with section 4's measurement.
+# **04.3** The price of one latent: the divergence of a cloud with this mean and this *spread* (a number each) from
+# the standard normal. Compare with section 4's measurement.
 
 
 # %%
@@ -951,8 +967,8 @@ def for_the_decoder(z, scaling_factor):
 check("04.5", for_the_decoder)
 
 # %% [markdown]
-# **04.6** An encoder with *four* halvings has the bug of section 13 in all of them. By how many pixels does the picture
-# move, down and to the right?
+# **04.6** An encoder with *four* halvings has the bug of section 13 in all of them. By how many pixels does the
+# picture move, down and to the right?
 
 # %%
 answer = ...  # four halvings
@@ -1033,7 +1049,8 @@ with torch.no_grad():
 # ## Sources
 #
 # * D. P. Kingma, M. Welling: *Auto-Encoding Variational Bayes* (2014),
-#   [arXiv:1312.6114](https://arxiv.org/abs/1312.6114). The trick: section 2.4; KL of normal distributions: appendix B.
+#   [arXiv:1312.6114](https://arxiv.org/abs/1312.6114). The trick: section 2.4; KL of normal distributions: appendix
+#   B.
 # * R. Rombach, A. Blattmann, D. Lorenz, P. Esser, B. Ommer: *High-Resolution Image Synthesis with Latent Diffusion
 #   Models* (2022), [arXiv:2112.10752](https://arxiv.org/abs/2112.10752). The autoencoder: section 3.1; the scaling
 #   factor: appendix G.

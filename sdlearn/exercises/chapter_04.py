@@ -38,39 +38,32 @@ EXERCISES = {
             Mistake(4 * 768 * 512 // 8, "You divided by 8 once. A place is 8 pixels high *and* 8 pixels wide."),
             Mistake(3 * 768 * 512, "Those are the numbers of its pixels. What becomes of a square of 8 x 8 pixels?"),
             Mistake(8 * 96 * 64, "That is what the encoder's last layer gives: means and spreads. A latent is "
-                    "one point "
-                    "of the cloud."),
+                    "one point of the cloud."),
         ),
         otherwise="Print pixels and latents for a height and a width with the loop of section 1, changed a little.",
         tolerance=0,
     ),
     "04.2": Exercise(
         start="First bring the error to the scale 0 … 1, as `psnr` does. What happens to a *squared* difference "
-        "when both "
-        "pictures are halved?",
+        "when both pictures are halved?",
         right=10 * math.log10(4 / 0.0016),
         praise="Halved differences are quartered squares. In the other scale the peak is 2, and 2² = 4: the same.",
         mistakes=(
             Mistake(10 * math.log10(1 / 0.0016), "That would be so for pixels of 0 … 1. These run over twice "
-                    "that range: "
-                    "call `psnr` on a picture, and on the same one with 0.04 added everywhere."),
+                    "that range: call `psnr` on a picture, and on the same one with 0.04 added everywhere."),
             Mistake(10 * math.log10(2 / 0.0016), "You know that the range is 2, and compared a range with a "
-                    "squared error: "
-                    "one of the two still has to be squared."),
+                    "squared error: one of the two still has to be squared."),
             Mistake(20 * math.log10(4 / 0.0016), "20 belongs to a ratio of differences, 10 to a ratio of "
-                    "squares. 0.0016 "
-                    "is a mean of squares."),
+                    "squares. 0.0016 is a mean of squares."),
             Mistake(10 * math.log(4 / 0.0016), "The right ratio with the natural logarithm. Decibels count "
-                    "powers of ten: "
-                    "compare math.log with math.log10."),
+                    "powers of ten: compare math.log with math.log10."),
             Mistake(math.log10(4 / 0.0016), "That is in bels. A decibel is a tenth of one."),
         ),
         otherwise="Try it: a picture of zeros, one of 0.04 (whose square is 0.0016), and `psnr` between them.",
     ),
     "04.3": Exercise(
         start="Take the formula of section 4 for a single number. It has the variance in it: what is that in "
-        "terms of the "
-        "spread?",
+        "terms of the spread?",
         right=lambda mean, std: 0.5 * (mean**2 + std**2 - 1 - 2 * torch.log(std)),
         praise="Zero for mean 0 and spread 1 alone. Moving away costs with the square, being thin only with the "
         "logarithm.",
@@ -82,8 +75,7 @@ EXERCISES = {
                     "Twice too much: compare with the measurement of section 4."),
             Mistake(lambda mean, std: 0.5 * (mean**2 + std**2 - 1 - torch.log(std)),
                     "The logarithm in the formula is that of the *variance*, and you took the spread's. Which "
-                    "number does "
-                    "that change?"),
+                    "number does that change?"),
             Mistake(lambda mean, std: 0.5 * (mean**2 + std**2 - 2 * torch.log(std)),
                     "The standard normal itself should cost nothing. Ask your function for mean 0 and spread 1."),
             Mistake(lambda mean, std: 0.5 * (mean**2 + std**2 - 1 + 2 * torch.log(std)),
@@ -97,20 +89,17 @@ EXERCISES = {
         "each of the two.",
         right=[3.0, -3.0],
         praise="The point is 1.5. Towards the mean the slope is that of the loss; towards the spread it is "
-        "multiplied by the "
-        "noise, and so it has the noise's sign.",
+        "multiplied by the noise, and so it has the noise's sign.",
         mistakes=(
             Mistake([3.0, 0.0], "So it would be if the draw let nothing through to the spread. In mean + std * "
-                    "noise the "
-                    "spread is a factor like any other."),
+                    "noise the spread is a factor like any other."),
             Mistake([3.0, 3.0], "The point depends on the spread through the noise: what is the slope of std * "
                     "noise?"),
             Mistake([1.0, -1.0], "Those are the slopes of the *point*. The loss is its square."),
             Mistake([4.0, -4.0], "You took the slope of the loss at the mean. The loss is taken at the point "
                     "that was drawn."),
             Mistake([3.0, -1.5], "The first is right. In the second the spread itself came in as a factor: what "
-                    "multiplies "
-                    "the spread in the point?"),
+                    "multiplies the spread in the point?"),
             Mistake([-3.0, 3.0], "Signs exchanged. A larger mean moves the point up; does the loss grow or "
                     "shrink there?"),
         ),
@@ -125,8 +114,7 @@ EXERCISES = {
                     "That is the way from the encoder to the U-Net. Which spread would your result have?"),
             Mistake(lambda z, scaling_factor: z,
                     "The decoder learnt from latents that spread over more than that. Decode scaled latents as "
-                    "they are: "
-                    "what do you see?"),
+                    "they are: what do you see?"),
             Mistake(lambda z, scaling_factor: z / scaling_factor**2,
                     "Too much: the factor was applied once, and it must be undone once."),
             Mistake(lambda z, scaling_factor: z / scaling_factor**0.5,
@@ -134,8 +122,7 @@ EXERCISES = {
                     "numbers themselves."),
         ),
         otherwise="Print the spread of your result for U-Net latents of spread 1. Section 6 has the spread that "
-        "the decoder "
-        "knows.",
+        "the decoder knows.",
         ask=ask_decoder,
     ),
     "04.6": Exercise(
@@ -146,13 +133,11 @@ EXERCISES = {
             Mistake(7, "That is for three halvings. A fourth adds its own step: how large is a place there?"),
             Mistake(8, "The last halving alone moves it by so much. What of the others, which come before?"),
             Mistake(16, "A latent would be 16 pixels wide, and the move is nearly that, but count: with three "
-                    "halvings section "
-                    "13 did not measure 8 either."),
+                    "halvings section 13 did not measure 8 either."),
             Mistake(4, "One pixel a halving would be so if all four saw the same size. Each sees a picture of "
                     "half the size."),
             Mistake(14, "Twice that of three halvings? The later ones move it by more, but the first still "
-                    "moves it by one "
-                    "pixel: add them up."),
+                    "moves it by one pixel: add them up."),
         ),
         otherwise="Add up one place of each halving, in pixels of the picture. Section 13 does it for three.",
         tolerance=0,
