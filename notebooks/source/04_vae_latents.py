@@ -767,11 +767,13 @@ rows = {
 viz.strip(
     {name: [close(both[text], *spot) for text, *spot in spots] for name, both in rows.items()},
     zoom=1,
-    alt="x",
+    alt="Details three times: true, by the shipped decoder, by the other one. A face of a mushroom, a dog, a star: both "
+    "decoders are near the truth. Small text: from the one blue bars, from the other pale grey ones; no letter in either.",
 )
 
 # %% [markdown]
-# P
+# The letters stay lost. What the encoder did not write down, no decoder can paint: the other one has only learnt to
+# put a pale mean in their place.
 
 # %%
 detailed = sdlearn.StableDiffusion(pipe.unet, detail, pipe.text_encoder, pipe.tokenizer, pipe.schedule.config)
