@@ -99,7 +99,7 @@ written, boxes = to_tensor(written), torch.stack(boxes)  # (12, 3, 128, 128), (1
 written_back = there_and_back(pipe.vae, written)
 viz.strip(
     {"before": to_images(written[:5]), "after": to_images(written_back[:5])},
-    zoom=1.5,
+    zoom=1.2,
     alt="Five scenes with three lines of small text. After the round trip the things look the same, but each line has "
     "become a smeared, coloured bar in which no letter can be read.",
 )
@@ -146,7 +146,7 @@ assert psnr(back, unseen) >= 28
 # %% [markdown]
 # Flat colour costs nothing. Edges are where the error sits. Inside small text it is by far the worst. This is one
 # reason why writing in generated pictures looks strange: even a perfect U-Net could not say it, the code has no word
-# for it. (Stable Diffusion's own autoencoder has seen letters, but small ones suffer there, too.)
+# for it. (A large autoencoder has seen letters. Small ones are still the first to suffer.)
 #
 # ## 2 · The smallest autoencoder
 #
@@ -174,13 +174,13 @@ print(f"{code[0].numel():,d} numbers a picture")
 print(f"linear {psnr(linear, unseen):.1f} dB, the VAE {psnr(back, unseen):.1f} dB")
 viz.strip(
     {"before": drawn[:5], "four numbers a square, linear": to_images(linear[:5])},
-    zoom=1.4,
+    zoom=1,
     alt="Five scenes, and below the same as mosaics of shaded squares: colours are right, faces and outlines are gone.",
 )
 
 # %% [markdown]
-# A mosaic. Each square is coded alone and knows nothing of its neighbours, and a sum of four fixed patterns draws no
-# eye. We want what chapter 02 taught us: filters that look around, and layers that bend.
+# A mosaic. Each square is coded alone, and a sum of four fixed patterns draws no eye. We want what chapter 02 taught
+# us: filters that look around, and layers that bend.
 #
 # ## 3 · Encoder and decoder
 #
@@ -353,10 +353,11 @@ class Decoder(nn.Module):
 # %% [markdown]
 # ## 4 · A cloud, not a point
 #
-# A plain autoencoder may put its codes anywhere: this picture at 3.1, that one at 3,000, and nothing in between. A
-# U-Net that misses a latent by a hair would then get any picture. So the encoder does not name a point. It names a
-# **cloud**: four sheets of means and four of spreads (as logarithms of the variance, so that any number is
-# allowed). The decoder gets a random point of the cloud. To survive that, it must paint neighbours alike.
+# A plain autoencoder may put its codes anywhere: this picture here, that one a thousand times as far away, and
+# nothing in between. A U-Net that misses a latent by a hair would then get any picture. So the encoder does not
+# name a point. It names a **cloud**: four sheets of means and four of spreads (as logarithms of the variance, so
+# that any number is allowed). The decoder gets a random point of the cloud. To survive that, it must paint
+# neighbours alike.
 #
 # But how can a network learn through a random draw? Here is the problem, for one latent with mean 2 and spread 0.5,
 # and the way out. We ask for the gradient of the drawn point:
@@ -419,8 +420,7 @@ measured = (inside.log_prob(points) - standard.log_prob(points)).mean()
 print(f"formula {cloud.kl().item():.3f}, measured {measured:.3f}")
 
 # %% [markdown]
-# And the whole autoencoder. `quant_conv` and `post_quant_conv` are one more mixture of the sheets on each side of
-# the gap, a tradition of the code that Stable Diffusion came from.
+# And the whole autoencoder. `quant_conv` and `post_quant_conv` mix the sheets once more on each side of the gap.
 
 
 # %%
@@ -513,19 +513,19 @@ viz.strip(
     {"unseen animals": to_images(fresh[:8])}
     | {f"there and back, weight {weight}": to_images(again[weight][:8]) for weight in WEIGHTS}
     | {f"from random latents, weight {weight}": to_images(invented[weight]) for weight in WEIGHTS[1:]},
-    zoom=2.4,
-    alt="Eight animals. Sent there and back with the weights 0 and 0.03: blurred, in their own colours. With "
-    "weight 1: pale blurs without faces, pink and white ones alike. From random latents with weight 0.03: coloured "
-    "blotches. With weight 1: on each picture something pale in the middle above a green ground.",
+    zoom=2,
+    alt="Eight animals. Sent there and back with the weights 0 and 0.03: blurred, without faces, in their own colours. "
+    "With weight 1 the colours are paler, pink and white ones nearly alike. From random latents with weight 0.03: dark "
+    "coloured blotches. With weight 1: paler blotches between a green ground and a blue sky.",
 )
 
 # %% [markdown]
 # All three are blurred, the training was short. What the price changes is the latents. Without one the means
-# scatter far, and each cloud shrinks to nearly a point: nothing asks for neighbours. With a small price the means
-# come together, the clouds grow by the same measure, and the pictures are as good as before. With a high price the
-# clouds are wider than the distances between them. The decoder cannot tell them apart, so it paints the mean of all
-# animals that a point may stand for: pink and white become one. In return even a random latent gives something like
-# an animal. Reconstruction against order: that is the bargain. Stable Diffusion took a very small price. Its
+# scatter far, and each cloud is nearly a point: nothing asks for neighbours. With a small price the means come
+# together, so each cloud fills a larger part of the space, and the pictures are as good as before. With a high
+# price the clouds are as wide as the means are apart. The decoder cannot tell them apart any more, so it paints the
+# mean of all animals that a point may stand for: colours fade. In return even a random latent gives something like
+# ground and sky. Reconstruction against order: that is the bargain. Stable Diffusion pays a very small price. Its
 # authors wanted detail, and left the order to the U-Net.
 #
 # ## 6 · The scaling factor
@@ -544,13 +544,14 @@ print("channel means: ", *(f"{value:5.2f}" for value in latents.mean(dim=(0, 2, 
 print("channel spread:", *(f"{value:5.2f}" for value in latents.std(dim=(0, 2, 3))))
 print(f"spread of all: {latents.std():.2f}; width of a cloud: {clouds.std.mean():.2f}")
 print(f"1 / spread of all: {1 / latents.std():.3f}; config.scaling_factor: {vae.config.scaling_factor}")
+print(f"Stable Diffusion 1: {VAEConfig().scaling_factor}")
 
 # %% [markdown]
 # The latents spread over about two, the clouds are tiny: this price was low. But the schedule of chapter 01 adds
 # noise of spread 1 and counts on data of spread 1. So somebody measured the spread once, and wrote 1 / spread into
 # the config: the **scaling factor**. The U-Net works on *latents × factor*, the decoder gets *latents / factor*.
-# Stable Diffusion's famous 0.18215 (the default in `VAEConfig`) is nothing else, measured on its own latents
-# (Rombach et al. 2022, section G).
+# Stable Diffusion's famous 0.18215 (the default of `VAEConfig`) is nothing else, measured on its own latents
+# (appendix G of Rombach et al. 2022).
 #
 # ## 7 · Where the pictures live
 #
@@ -560,21 +561,21 @@ print(f"1 / spread of all: {1 / latents.std():.3f}; config.scaling_factor: {vae.
 
 # %%
 generator = torch.Generator().manual_seed(0)
-random_pixels = torch.rand(5, 3, 128, 128, generator=generator) * 2 - 1
-random_latents = latents.std() * torch.randn(5, 4, 16, 16, generator=generator)
-moved = latents[:5].flatten(2)[:, :, torch.randperm(256, generator=generator)].unflatten(2, (16, 16))
+random_pixels = torch.rand(4, 3, 128, 128, generator=generator) * 2 - 1
+random_latents = latents.std() * torch.randn(4, 4, 16, 16, generator=generator)
+moved = latents[:4].flatten(2)[:, :, torch.randperm(256, generator=generator)].unflatten(2, (16, 16))
 with torch.no_grad():
     rows = {
         "random pixels": random_pixels,
         "random pixels, there and back": there_and_back(vae, random_pixels),
         "random latents, decoded": vae.decode(random_latents),
         "real latents, their places exchanged": vae.decode(moved),
-        "real latents": vae.decode(latents[:5]),
+        "real latents": vae.decode(latents[:4]),
     }
 print(f"random pixels, there and back: {psnr(rows['random pixels, there and back'], random_pixels):.1f} dB")
 viz.strip(
     {name: to_images(x) for name, x in rows.items()},
-    zoom=1.1,
+    zoom=1,
     alt="Five rows. Random pixels are grey snow. Sent there and back they become small blobs, green, blue and dark. "
     "Random latents give larger blobs in the colours of the scenes, with outlines. Real latents with their places "
     "exchanged give sky with scraps of things. Real latents give scenes.",
@@ -618,7 +619,7 @@ for name, places in by.items():
 viz.strip(
     {"the picture": drawn[:7]}
     | {f"nearest by {name}": [drawn[k] for k in places[:7]] for name, places in by.items()},
-    zoom=1,
+    zoom=0.8,
     alt="Seven scenes, and the nearest of each. By number: any other scene. By pixels and by latents: the same "
     "background, bright and dark in the same places, but mostly other things.",
 )
@@ -639,13 +640,13 @@ with torch.no_grad():
         )
 
 # %% [markdown]
-# Small steps, small changes, in all directions: no hole, no cliff. A U-Net that errs a little spoils little.
+# Small steps, small changes: no cliff. A U-Net that errs a little spoils little.
 #
 # ## 9 · Walking
 #
 # If neighbours are alike, one can walk. Half-way between two pictures: in pixels, in latents along a straight line,
-# and in latents along a *sphere*. The sphere is for directions. A straight line between two points on a ball cuts
-# through the inside; the arc (Shoemake 1985) stays on the surface.
+# and in latents along a *sphere*. A straight line between two points on a ball cuts through the inside; the arc
+# (Shoemake 1985) stays on the surface.
 
 
 # %%
@@ -673,7 +674,7 @@ with torch.no_grad():
 viz.strip(
     {name: to_images(x) for name, x in stops.items()},
     [f"{share:.0%}" for share in SHARES],
-    zoom=1.2,
+    zoom=1,
     alt="From a dog and a cat by day to a mushroom on a house in the snow. In pixels: two transparent scenes on top of "
     "each other. In latents, both ways nearly alike: things keep solid edges and colours, and turn into one another "
     "in patches; half-way a pale mushroom on a purple and orange house.",
@@ -686,7 +687,7 @@ viz.strip(
 # Here it is half true. And the sphere changes little, because there is no reason why pictures should lie on one.
 #
 # There is one for noise. Sheets of independent noise all have nearly the same length, and two of them are nearly at
-# right angles. On the straight line the mean of two has only 0.7 of the strength that the U-Net expects. So we walk
+# right angles. On the straight line the mean of two has only 1/√2 of the strength that the U-Net expects. So we walk
 # between two *noises*, and let the pipeline draw from each stop:
 
 # %%
@@ -701,7 +702,7 @@ for name, way in {"straight": straight, "on the sphere": sphere}.items():
 viz.strip(
     rows,
     [f"{share:.0%}" for share in SHARES],
-    zoom=1.2,
+    zoom=1,
     alt="Ten pictures of an orange cat on a red castle. Straight: snow, snow, a beach half-way, night, night. On the "
     "sphere: snow, snow, snow, night, night. Every one is a whole scene.",
 )
@@ -726,11 +727,10 @@ explorer
 # %% [markdown]
 # ## 10 · Another decoder: "VAE files"
 #
-# Sharers of models also pass around small *VAE files*, said to mend eyes and faces. What is in them? The U-Net
-# speaks in latents. As long as the *encoder* stays, latents keep their meaning, and anybody may train a better
+# People also pass around *VAE files*, said to mend eyes and faces. What is in them? The U-Net
+# speaks in latents. As long as the *encoder* stays, latents keep their meaning, and anybody may train another
 # painter for them. The course ships such a file, too: the last levels of our decoder, trained further on crops
-# about things and on letters drawn by lot, with a loss that counts edges more. It was made for detail. Does it keep
-# the promise?
+# about things and on letters drawn by lot, with a loss that counts edges more. Does it help?
 
 # %%
 from sdlearn.checkpoint import swap_decoder
@@ -758,7 +758,7 @@ def close(x, k, left, top, size=48):
     return to_images(x[k : k + 1, :, top : top + size, left : left + size])[0].resize((144, 144))
 
 
-spots = [(0, 0, 30, 60), (0, 3, 20, 60), (0, 6, 40, 30), (1, 0, 0, 0), (1, 2, 0, 0)]
+spots = [(0, 0, 30, 42), (0, 3, 20, 60), (0, 6, 40, 36), (1, 0, 0, 0), (1, 2, 0, 0)]
 rows = {
     "true": (unseen, written),
     "shipped decoder": (back, written_back),
@@ -767,13 +767,16 @@ rows = {
 viz.strip(
     {name: [close(both[text], *spot) for text, *spot in spots] for name, both in rows.items()},
     zoom=1,
-    alt="Details three times: true, by the shipped decoder, by the other one. A face of a mushroom, a dog, a star: both "
-    "decoders are near the truth. Small text: from the one blue bars, from the other pale grey ones; no letter in either.",
+    alt="Details three times: true, by the shipped decoder, by the other one. A mushroom's, a dog's, a star's face: "
+    "both decoders are near the truth, and nearly alike. Small text: from the one blue bars, from the other pale grey "
+    "bars; no letter in either.",
 )
 
 # %% [markdown]
-# The letters stay lost. What the encoder did not write down, no decoder can paint: the other one has only learnt to
-# put a pale mean in their place.
+# A little more at edges, a little less where it is flat. That is the bargain of such files: somebody chose what
+# should count. Where letters stood, the figure rises most, and still nobody can read them. What the encoder did not
+# write down, no decoder can paint. This one has learnt to put a pale bar there, which is nearer to the truth on
+# average than a blue one. So trust your eyes beside the decibels.
 
 # %%
 detailed = sdlearn.StableDiffusion(pipe.unet, detail, pipe.text_encoder, pipe.tokenizer, pipe.schedule.config)
@@ -783,7 +786,7 @@ print("latents equal:", torch.equal(usual.latents, with_detail.latents))
 viz.strip(
     {"": [usual.images[0], with_detail.images[0]]},
     ["shipped decoder", "other decoder"],
-    zoom=1.8,
+    zoom=1.5,
     alt="Twice the same orange cat on the same red castle; outlines and eyes differ a little.",
 )
 
@@ -815,7 +818,7 @@ viz.strip(
         "latents by the matrix": viz.latent_to_rgb(matrix, latents[-6:]),
         "the pictures": drawn[-6:],
     },
-    zoom=1.1,
+    zoom=0.9,
     alt="Six mosaics of 16 by 16 coloured squares, and the scenes that they belong to. Things and backgrounds can be "
     "recognised by colour and place.",
 )
@@ -846,8 +849,8 @@ viz.strip(
 # %% [markdown]
 # ## 13 · Spot the bug
 #
-# Somebody wrote the encoder again, in another language. The decoder is right, text to image works well. All shapes
-# agree, all weights load. One day somebody sends a photograph there and back. Here is the halving, as they wrote it:
+# Somebody wrote the encoder again, in another language. Text to image works, all shapes agree, all weights load. Then
+# a picture is sent there and back. Here is the halving, as they wrote it:
 
 
 # %%
@@ -868,7 +871,7 @@ strange = there_and_back(broken, unseen)
 print(f"right {psnr(back, unseen):.1f} dB, with the bug {psnr(strange, unseen):.1f} dB")
 viz.strip(
     {"right": to_images(back[:5]), "with the bug": to_images(strange[:5])},
-    zoom=1.4,
+    zoom=1.2,
     alt="Five scenes, right and with the bug. With the bug everything is a little further down and to the right, and "
     "at the upper and left edge there is a strip of wrong colour.",
 )
@@ -925,14 +928,14 @@ from sdlearn.exercises import check
 # **04.1** Stable Diffusion draws a picture 768 pixels high and 512 wide. How many numbers do its latents have?
 
 # %%
-answer = ...
+answer = ...  # 768 high, 512 wide
 check("04.1", answer)
 
 # %% [markdown]
 # **04.2** Two pictures whose pixels run from −1 to 1 have a mean squared error of 0.0016. What is their PSNR, in dB?
 
 # %%
-answer = ...  # pixels from -1 to 1
+answer = ...  # 0.0016, pixels from -1 to 1
 check("04.2", answer)
 
 
