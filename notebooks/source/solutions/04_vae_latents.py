@@ -52,7 +52,7 @@ def price(mean, std):
 check("04.3", price)
 
 # %% [markdown]
-# **04.4** The point is 2 − 0.5 = 1.5, the slope of its square there is 3. The mean moves the point as it moves
+# **04.4** The point is 2 − 0.5 = 1.5, the slope of its square there is twice that. The mean moves the point as it moves
 # itself, the spread moves it by the noise.
 
 # %%
