@@ -520,13 +520,13 @@ viz.strip(
 )
 
 # %% [markdown]
-# All three are blurred, the training was short. What the price changes is the latents. Without one the means
-# scatter far, and each cloud is nearly a point: nothing asks for neighbours. With a small price the means come
-# together, so each cloud fills a larger part of the space, and the pictures are as good as before. With a high
-# price the clouds are as wide as the means are apart. The decoder cannot tell them apart any more, so it paints the
-# mean of all animals that a point may stand for: colours fade. In return a random latent is a little less strange:
-# green below, blue above. Reconstruction against order: that is the bargain. Stable Diffusion pays a very small price. Its
-# authors wanted detail, and left the order to the U-Net.
+# All three are blurred, the training was short. What the price changes is the latents. Without one the means scatter
+# far, and each cloud is nearly a point: nothing asks for neighbours. With a small price the means come together, so
+# each cloud fills a larger part of the space, and the pictures are as good as before. With a high price the clouds
+# are as wide as the means are apart. The decoder cannot tell them apart any more, so it paints the mean of all
+# animals that a point may stand for: colours fade. In return a random latent is a little less strange: green below,
+# blue above. Reconstruction against order: that is the bargain. Stable Diffusion pays a very small price. Its authors
+# wanted detail, and left the order to the U-Net.
 #
 # ## 6 · The scaling factor
 #
@@ -681,8 +681,8 @@ viz.strip(
 )
 
 # %% [markdown]
-# Pixels give a double exposure. In latents most places take a colour of their own, with an outline, and little
-# shines through. But half-way is no scene that anyone would draw. These latents are tied to places, like a picture, so a
+# Pixels give a double exposure. In latents most places take a colour of their own, with an outline, and little shines
+# through. But half-way is no scene that anyone would draw. These latents are tied to places, like a picture, so a
 # mean of two of them lies between the pictures, off the sheet. That latents make a walk *meaningful* is often said.
 # Here it is half true. And the sphere changes little, because there is no reason why pictures should lie on one.
 #
