@@ -14,14 +14,14 @@ GPU_PYTHON ?= $(PYTHON)
 RUN ?= runs/gpu
 
 .PHONY: help demo test quick browser lint train eval bench lab notebooks oneness classroom clean
-.PHONY: gpu gpu-test gpu-bench gpu-train gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-classifier gpu-eval
+.PHONY: gpu gpu-test gpu-bench gpu-train gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-classifier gpu-decoder gpu-eval
 
 help:
 	@echo "make demo       install, draw \"$(PROMPT)\" and its steps into outputs/"
 	@echo "make test       install with the development tools, run every test"
 	@echo "make quick      the tests that finish in two minutes"
 	@echo "make browser    the tests that move the widgets in JupyterLab, with an installed Chromium"
-	@echo "make train      retrain everything: vae, clip, oracle, unet, pixels, classifier (hours on a CPU; to go on: ARGS=--resume)"
+	@echo "make train      retrain everything: vae, clip, oracle, unet, pixels, classifier, decoder (hours on a CPU; to go on: ARGS=--resume)"
 	@echo "make eval       does the model draw what it is told? 500 seen and 500 held-out captions, with intervals"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make bench      timings: command line, one picture, U-Net, decoder, import"
@@ -29,7 +29,7 @@ help:
 	@echo "make oneness    compare the package with what the notebooks show of it"
 	@echo "make classroom  write dist/sdlearn-classroom.zip: notebooks, package, data; no solutions"
 	@echo "make lint       check style, format and spelling"
-	@echo "make gpu        on an NVIDIA GPU: gpu-test gpu-bench gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-classifier gpu-eval"
+	@echo "make gpu        on an NVIDIA GPU: gpu-test gpu-bench gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-classifier gpu-decoder gpu-eval"
 	@echo "make clean      delete the environment, outputs and caches"
 
 # The two stamps say which set is installed; a changed pin or dependency installs again.
@@ -91,7 +91,7 @@ gpu-test:
 gpu-bench:
 	$(GPU_PYTHON) -m sdlearn bench --device cuda
 
-gpu-train: gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-classifier
+gpu-train: gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-classifier gpu-decoder
 
 gpu-vae:
 	$(GPU_PYTHON) -m sdlearn train vae --out $(RUN)
@@ -110,6 +110,9 @@ gpu-pixels:
 
 gpu-classifier:
 	$(GPU_PYTHON) -m sdlearn train classifier --out $(RUN)
+
+gpu-decoder:
+	$(GPU_PYTHON) -m sdlearn train decoder --out $(RUN)
 
 gpu-eval:
 	$(GPU_PYTHON) -m sdlearn eval --device cuda --model $(RUN)/model --full --out $(RUN)/eval.json

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdlearn.attention import Attention
 from sdlearn.blocks import Downsample, ResnetBlock, Upsample
 from sdlearn.config import VAEConfig
 
@@ -41,20 +40,31 @@ class DiagonalGaussian:
         return 0.5 * (self.mean**2 + self.logvar.exp() - 1 - self.logvar).sum(dim=(1, 2, 3))
 
 
-class VAEAttention(Attention):
-    """Single-head self-attention over all places of the smallest feature map: (B, C, H, W) -> (B, C, H, W)."""
+class VAEAttention(nn.Module):
+    """Every place of the smallest feature map looks at all others: (B, C, H, W) -> (B, C, H, W).
+
+    softmax(q kᵀ / √C) v (Vaswani et al. 2017, equation 1) with a single head, and a way around it.
+    """
 
     def __init__(self, channels: int, config: VAEConfig):
-        super().__init__(channels, heads=1, bias=True)
+        super().__init__()
         self.group_norm = nn.GroupNorm(config.norm_num_groups, channels, eps=config.norm_eps)
+        self.to_q = nn.Linear(channels, channels)
+        self.to_k = nn.Linear(channels, channels)
+        self.to_v = nn.Linear(channels, channels)
+        self.to_out = nn.ModuleList(
+            [nn.Linear(channels, channels)]
+        )  # a list, because published names say to_out.0
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, C, H, W) -> (B, H*W, C)
-        h = super().forward(h)
-        return x + h.transpose(1, 2).unflatten(2, x.shape[-2:])  # (B, H*W, C) -> (B, C, H, W)
+        h = self.group_norm(x).flatten(2).transpose(1, 2)[:, None]  # (B, C, H, W) -> (B, 1, H*W, C)
+        h = F.scaled_dot_product_attention(self.to_q(h), self.to_k(h), self.to_v(h))
+        h = self.to_out[0](h)[:, 0].transpose(1, 2)  # (B, 1, H*W, C) -> (B, C, H*W)
+        return x + h.unflatten(2, x.shape[-2:])  # (B, C, H*W) -> (B, C, H, W)
 
 
-def _resnet(in_channels: int, out_channels: int, config: VAEConfig) -> ResnetBlock:
+def vae_resnet(in_channels: int, out_channels: int, config: VAEConfig) -> ResnetBlock:
+    """A residual block that hears no time."""
     return ResnetBlock(in_channels, out_channels, None, config.norm_num_groups, config.norm_eps)
 
 
@@ -63,7 +73,7 @@ class MidBlock(nn.Module):
 
     def __init__(self, channels: int, config: VAEConfig):
         super().__init__()
-        self.resnets = nn.ModuleList(_resnet(channels, channels, config) for _ in range(2))
+        self.resnets = nn.ModuleList(vae_resnet(channels, channels, config) for _ in range(2))
         self.attentions = nn.ModuleList([VAEAttention(channels, config)])
 
     def forward(self, h: Tensor) -> Tensor:
@@ -76,7 +86,8 @@ class EncoderLevel(nn.Module):
     def __init__(self, in_channels: int, channels: int, last: bool, config: VAEConfig):
         super().__init__()
         self.resnets = nn.ModuleList(
-            _resnet(channels if j else in_channels, channels, config) for j in range(config.layers_per_block)
+            vae_resnet(channels if j else in_channels, channels, config)
+            for j in range(config.layers_per_block)
         )
         self.downsamplers = None if last else nn.ModuleList([Downsample(channels, symmetric=False)])
 
@@ -92,7 +103,7 @@ class DecoderLevel(nn.Module):
     def __init__(self, in_channels: int, channels: int, last: bool, config: VAEConfig):
         super().__init__()
         self.resnets = nn.ModuleList(
-            _resnet(channels if j else in_channels, channels, config)
+            vae_resnet(channels if j else in_channels, channels, config)
             for j in range(config.layers_per_block + 1)
         )
         self.upsamplers = None if last else nn.ModuleList([Upsample(channels)])

@@ -15,12 +15,8 @@ CHAPTERS = {
     "02": ("blocks", "unet"),
     "03": ("denoise", "spacing", "samplers"),
     "04": ("vae",),
-<<<<<<< HEAD
-    "06": ("bpe", "tokenizer_training", "tokenizer"),
-=======
     "05": ("training/latents",),
-    "06": ("tokenizer",),
->>>>>>> ch05
+    "06": ("bpe", "tokenizer_training", "tokenizer"),
     "07": ("clip",),
     "08": ("attention",),
     "09": ("noisy_classifier", "guidance"),

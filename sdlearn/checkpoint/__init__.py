@@ -1,6 +1,7 @@
 """Checkpoints: weights and settings of a whole Stable Diffusion, read strictly, written for all."""
 
 from sdlearn.checkpoint.classifier_model import load_classifier, save_classifier
+from sdlearn.checkpoint.decoder import save_decoder, swap_decoder
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.folder import load_folder, open_folder
 from sdlearn.checkpoint.hub import is_hub_id
@@ -25,7 +26,9 @@ __all__ = [
     "open_single_file",
     "open_vae",
     "save_classifier",
+    "save_decoder",
     "save_folder",
     "save_pixel_model",
+    "swap_decoder",
     "write_single_file",
 ]

@@ -1,9 +1,9 @@
 """``sdlearn train``: each part by its recipe, into one model folder.
 
 ``<out>/model`` grows into a folder that `StableDiffusion.from_pretrained` opens; ``<out>/vae``, ``<out>/clip`` and
-``<out>/unet`` keep the logs, the samples and the state to resume from. The models of pixels (chapter 02)
-and of words in noisy latents (chapter 09) become folders of their own, ``<out>/cats_and_dogs`` and
-``<out>/noisy_classifier``.
+``<out>/unet`` keep the logs, the samples and the state to resume from. The model of pixels (chapter 02), the second
+decoder (chapter 04) and the classifier of noisy latents (chapter 09) become folders of their own,
+``<out>/cats_and_dogs``, ``<out>/scenes_detail`` and ``<out>/noisy_classifier``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdlearn.checkpoint import Parts, save_classifier, save_folder, save_pixel_model
+from sdlearn.checkpoint import Parts, save_classifier, save_decoder, save_folder, save_pixel_model
 from sdlearn.checkpoint.files import open_weights
 from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json
 from sdlearn.checkpoint.parts import Part
@@ -33,7 +33,7 @@ from sdlearn.training.recipe import RECIPES, check_recipe, load_recipe
 from sdlearn.training.unet import train_unet
 from sdlearn.training.vae import reconstruction_error, train_vae
 
-PARTS = ("vae", "clip", "oracle", "unet", "pixels", "classifier")
+PARTS = ("vae", "clip", "oracle", "unet", "pixels", "classifier", "decoder")
 PREVIEW_PROMPTS = (
     "an orange cat standing on a red castle",
     "a blue dog to the left of a yellow star at night",
@@ -79,7 +79,7 @@ def train(
             f"{runs} holds an earlier training; go on with --resume or name another --out folder."
         )
     _keep_recipe(used, runs, resume)
-    work = dict(zip(PARTS, (_vae, _clip, _oracle, _unet, _pixels, _classifier), strict=True))
+    work = dict(zip(PARTS, (_vae, _clip, _oracle, _unet, _pixels, _classifier, _decoder), strict=True))
     work[part](used, runs, model, resume, cpu)
     return model
 
@@ -168,6 +168,14 @@ def _classifier(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) 
     classifier = train_classifier(recipe, runs, vae, resume=resume, cpu=cpu)
     if _first_process():
         save_classifier(classifier.cpu(), model.with_name("noisy_classifier"))
+
+
+def _decoder(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
+    from sdlearn.training.decoder import train_decoder
+
+    vae = train_decoder(recipe, runs, load_vae(model), resume=resume, cpu=cpu)
+    if _first_process():
+        save_decoder(vae, model.with_name("scenes_detail"))
 
 
 def _preview_pictures(parts: Callable[[nn.Module], Parts]) -> Callable[[nn.Module, Path], None]:

@@ -1,0 +1,58 @@
+"""A second decoder for the same latents: what is passed around as a "VAE file".
+
+The file holds the last levels of the decoder only. The encoder and the decoder's first half are those of the model
+that it belongs to, so its latents, and with them the U-Net, stay as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+
+from sdlearn.checkpoint.errors import CheckpointError
+from sdlearn.checkpoint.tensors import Place, check_fit, read_tensors, write_tensors
+from sdlearn.paths import shipped_model
+from sdlearn.vae import AutoencoderKL
+
+FILE = "decoder.safetensors"
+TUNED = ("up_blocks.1.", "up_blocks.2.", "up_blocks.3.", "conv_norm_out.", "conv_out.")
+
+
+def is_tuned(name: str) -> bool:
+    """True for the parameters of an autoencoder that such a file replaces: the levels that draw the pixels."""
+    return name.startswith(tuple(f"decoder.{part}" for part in TUNED))
+
+
+def swap_decoder(vae: AutoencoderKL, source: str | Path) -> AutoencoderKL:
+    """A copy of ``vae`` with the decoder of ``source``: a file, its folder, or a shipped name ("scenes_detail").
+
+    Raises CheckpointError unless the tensors are exactly those that a decoder of this shape needs.
+    """
+    path = Path(source)
+    if not path.exists():
+        try:
+            path = shipped_model(str(source))
+        except FileNotFoundError as error:
+            raise CheckpointError(str(error)) from None
+    path = path / FILE if path.is_dir() else path
+    tensors = read_tensors(path)
+    wanted = {name: tensor for name, tensor in vae.state_dict().items() if is_tuned(name)}
+    check_fit(wanted, tensors, {name: Place(name) for name in tensors}, path)
+    swapped = copy.deepcopy(vae)
+    swapped.load_state_dict(vae.state_dict() | tensors)
+    return swapped.eval()
+
+
+def save_decoder(vae: AutoencoderKL, folder: Path) -> Path:
+    """Write the tuned levels of ``vae`` in half precision, for ``swap_decoder``; returns the file.
+
+    Raises CheckpointError when the folder holds something.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"cannot save into {folder}: it is not empty; name another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor for name, tensor in vae.state_dict().items() if is_tuned(name)}
+    write_tensors(tensors, folder / FILE, torch.float16)
+    return folder / FILE
