@@ -32,8 +32,7 @@
 # %% [markdown]
 # ## 1 · One sentence, written three ways
 #
-# The prompt of this course, and two careless copies. The first shouts, and has too many blanks. The second has too
-# few.
+# The prompt of this course, and two careless copies: one shouts, with too many blanks, one has too few.
 
 # %%
 import time
@@ -65,7 +64,7 @@ pipe = sdlearn.StableDiffusion.from_pretrained("scenes")
 # All three are drawn from the same noise. **What comes out?**
 #
 # * **A**: three times the same picture: everybody sees what is meant.
-# * **B**: the first two are the same in every pixel, the third is another picture.
+# * **B**: the first two are equal in every pixel, the third is another picture.
 # * **C**: three pictures that differ a little.
 # * **D**: two pictures, and an error: `orangecat` is no word.
 
@@ -83,13 +82,13 @@ viz.strip(
 )
 
 # %% [markdown]
-# It is B. Capitals and more blanks made no difference at all. The lost blanks did. And there was no error, although no
+# It is B. Capitals and more blanks made no difference at all. The lost blanks did. There was no error, although no
 # caption ever had the word `orangecat` in it. In section 6 you will know why.
 #
 # ## 2 · Words or letters?
 #
-# To hand a text to a network, make a list of all possible pieces, and number them. The numbers are called *ids*, the
-# pieces *tokens*. The list is the *vocabulary*. Which pieces?
+# To hand a text to a network, list all possible pieces and number them. The numbers are *ids*, the pieces *tokens*,
+# the list is the *vocabulary*. Which pieces?
 #
 # Our texts are the captions that the shipped model learned from, three for each scene.
 
@@ -114,17 +113,17 @@ for text in (PROMPT, "a zebra"):
 print("the letters that fit into 30 places:", repr(PROMPT[:30]))
 
 # %% [markdown]
-# Both fail, in opposite ways. A list of words is never complete: `zebra` has no number. A list of letters is, at least
-# for English, but sentences become long. Our CLIP reads 32 numbers at once, and two of them are taken (section 6). Of
-# our prompt, the castle would be lost. And what does *an `a`* look like?
+# Both fail, in opposite ways. A list of words is never complete: `zebra` has no number. A list of letters is complete,
+# at least for English, but sentences become long. Our CLIP reads 32 numbers at once, and two of them are taken
+# (section 6). Of our prompt, the castle would be lost. And what does *an `a`* look like?
 #
 # We want pieces in between: a number of its own for what is frequent, spelling for what is rare. **Byte-pair
 # encoding** finds such pieces by counting (for compression Gage 1994; for words Sennrich et al. 2016).
 #
 # ## 3 · Down to bytes
 #
-# Which letters are there? Unicode has more than a hundred thousand. But each text is stored as bytes (UTF-8), and
-# there are only 256 of these.
+# Unicode has more than a hundred thousand letters. But each text is stored as bytes (UTF-8), and there are only 256 of
+# these.
 
 # %%
 for text in ("cat", "é", "猫", "🐱"):
@@ -257,8 +256,8 @@ for number in (0, 10, 30, 50, 80, 89, 94, len(slow_merges)):
     print(f"after {number:3d} merges:", "   ".join(" ".join(words[word]) for word in some))
 
 # %% [markdown]
-# Nobody told the program what a word is. `on` is one piece at once, because it is everywhere. `orange` is whole by
-# merge 50, `castle` by 89, and the short `cat` later still, by 94.
+# `on` is one piece at once, because it is everywhere. `orange` is whole by merge 50, `castle` by 89, and the short
+# `cat` later still, by 94.
 #
 # We asked for 400 merges. There are fewer: at some point each word of the captions is a single token, and no pair is
 # left. With the words of a whole language one has to stop somewhere (section 7).
@@ -281,11 +280,10 @@ viz.curves(
 
 # %% [markdown]
 # Across, the number of merges; upwards, the mean number of tokens (blanks are not counted). The first merges save
-# most, since frequent pairs come first. Each costs one entry of the vocabulary. That is the trade: a longer list,
-# shorter texts.
+# most, since frequent pairs come first. That is the trade: a longer list, shorter texts.
 #
-# `learn_slowly` counts all pairs anew after each merge, although a merge changes only the words that it occurs in.
-# With 73 words nobody minds. With 3000 made-up words (a few come twice)?
+# `learn_slowly` counts all pairs anew after each merge, although few words have changed. With 73 words nobody minds.
+# With 3000 made-up words (a few come twice)?
 
 # %%
 rng = Random(0)
@@ -375,9 +373,8 @@ def encode_slowly(word):
 print(encode_slowly("castle"), encode_slowly("zebra"))
 
 # %% [markdown]
-# That is a try for each merge, and nearly all of them for nothing. OpenAI's list is more than two hundred times as
-# long. Better: look at the pairs that the word *has*, and take the one that was learned first (the lowest *rank*). And
-# keep what was found, as words repeat.
+# That is a try for each merge, nearly all for nothing, and OpenAI's list is two hundred times as long. Better: look at
+# the pairs that the word *has*, and take the one that was learned first (the lowest *rank*).
 
 # %%
 # -> sdlearn/bpe.py
@@ -672,8 +669,8 @@ viz.token_table(tokenizer.encode_and_show_work(SPELLINGS["blanks lost"]))
 #
 # The way back is not exact: `decode` puts a blank wherever a word ends, also into a year.
 #
-# And grammar? The tokenizer knows none. It hands on a list. But a list has an order. Let the castle stand on the cat,
-# in the same words, and let the oracle (the network of this course that reads pictures) say what stands where:
+# And grammar? The tokenizer knows none. But its list has an order. Let the castle stand on the cat, in the same words,
+# and let the oracle (a network that reads pictures) say what stands where:
 
 # %%
 from sdlearn.scenes.oracle import Oracle
@@ -697,19 +694,21 @@ for name, text in {"in order": PROMPT, "swapped": SWAPPED, "blanks lost": SPELLI
 viz.strip(
     {name: row[:4] for name, row in rows.items()},
     zoom=1,
-    alt="ALT",
+    alt="Three rows of four pictures. In order: a cat on a red castle in snow, the cats red, orange, orange, yellow. "
+    "Swapped: a red castle on an orange or yellow cat in the snow, four times. Blanks lost: a cat on a red castle, "
+    "on a beach, twice in the snow, at night; three of the cats are red, the last is orange.",
 )
 
 # %% [markdown]
 # In order, the cat is on top each time; swapped, the castle. The tokenizer kept the order, and in this model it
-# matters. With lost blanks the cat is hardly ever orange. (In order not always either: chapter 08. And why snow?
-# Nobody asked for any place, so the model chose.)
+# matters. With lost blanks `cat` and `castle` are still there and in their places, but the cat is orange only once.
+# (In order not always either: chapter 08. And why snow? No prompt names a place, so the model chooses.)
 #
 # You may have read that grammar and case hardly matter in prompts. For case the reason is in `clean`, and it is exact
 # (in Stable Diffusion 1; T5, the second reader in SD 3 and Flux, keeps case). For grammar the tokenizer gives no
 # reason: what a network makes of the order depends on what it was trained on.
 #
-# ## 7 · The same code with CLIP's vocabulary
+# ## 7 · The same code with OpenAI's vocabulary
 #
 # OpenAI's CLIP was not trained on castles alone, but on 400 million captions from the web (Radford et al. 2021). Its
 # tokenizer is the code above with another list: 48,894 merges, 49,408 tokens. The list is not part of this course. If
@@ -755,7 +754,7 @@ for text, words in RECORDED.items():
     shown = "   ".join(" ".join(f"{token} {id_}" for token, id_ in word) for word in words)
     print(f"{text:14s} {shown}")
 print(f"{49408 - 2 * 256 - 2:,} merges + 2 x 256 bytes + 2 = {49408:,} tokens")
-print(f"recorded with CLIP's vocabulary; compared just now: {compared} texts of {len(RECORDED)}")
+print(f"recorded with OpenAI's vocabulary; compared just now: {compared} texts of {len(RECORDED)}")
 
 
 # %%
@@ -785,13 +784,13 @@ viz.token_table(from_record("dream beach"))
 #
 # * The case of `DreamBeach` is gone.
 # * A year is four tokens, one a digit. The number 2024 is nowhere.
-# * An emoji can have a token of its own, here the cat's face: four bytes, joined. A Chinese cat (猫) is spelled with
-#   three: too rare in the texts that the list was counted on (OpenAI does not say which).
-# * `zebra` and even `unbelievable` are single tokens; `tokenizer` is not.
+# * An emoji can have its own token, here the cat's face: four bytes, joined. A Chinese cat (猫) is spelled with three:
+#   too rare in the texts that the list was counted on (OpenAI does not say which).
+# * `unbelievable` is a single token; `tokenizer` is not.
 #
 # ## 8 · What is cut
 #
-# A long prompt, with the most important thing at its end: it shall be night.
+# A long prompt, with the night at its end.
 
 # %%
 LONG = (
@@ -801,8 +800,8 @@ LONG = (
 viz.token_table(tokenizer.encode_and_show_work(LONG))
 
 # %% [markdown]
-# What is grey and dotted finds no place. The text tower never sees it. Whoever writes a program around a tokenizer
-# should *say* so; many did not (diffusers issue `#447`). Ours does:
+# What is struck through finds no place. The text tower never sees it. A program should *say* so; many did not
+# (diffusers issue `#447`). Ours does:
 
 # %%
 with warnings.catch_warnings(record=True) as caught:
@@ -814,10 +813,9 @@ print(caught[0].message)
 # The text tower cannot read more: each place of the frame has numbers of its own, learned, and beyond the last place
 # there are none (a look ahead to chapter 07). How do real programs take prompts of any length, then? They cut the
 # *tokens* into chunks of 75, put a frame around each, let the text tower read them one by one, and lay the vectors
-# side by side. (So does the web UI of `AUTOMATIC1111`, in `sd_hijack_clip.py`; it also prefers to cut at a comma.) The
-# U-Net can take it: it looks at a set of vectors (chapter 08), and a set may be larger. But it was not trained with
-# two frames: whether it still draws well, only a try can say. (The negative prompt gets empty chunks, until it is as
-# long.)
+# side by side. (So does the web UI of `AUTOMATIC1111`, in `sd_hijack_clip.py`.) The U-Net can take it: it looks at a
+# set of vectors (chapter 08), and a set may be larger. But it was not trained with two frames: whether it still draws
+# well, only a try can say. (The negative prompt gets empty chunks, until it is as long.)
 
 
 # %%
@@ -972,9 +970,9 @@ viz.similarity_matrix(torch.cat(list(likeness.values())), matrix_rows, NAMES)
 
 # %% [markdown]
 # Above, with your tokenizer, each row has its largest number (bold) in its own column. Below, with the ported one,
-# **all rows are the same row**. Four different prompts have become one and the same vector. What does the pipeline
-# draw from such ids? Six long prompts whose words the model knows, and six with a new thing in them, each drawn twice
-# from the same noise: from your ids, from the ported ones.
+# **all rows are the same row**. Four prompts have become one vector. What does the pipeline draw from such ids? Six
+# long prompts whose words the model knows, and six with a new thing in them, each drawn twice from the same noise:
+# from your ids, from the ported ones.
 
 
 # %%
@@ -1005,18 +1003,18 @@ for name, starts in {"known": KNOWN, "new": NEW}.items():
         f"{name:5s} mean difference (of 255): median {np.median(apart):.1f}, most {max(apart):.1f}", end="; "
     )
     print(f"snow in {snow[0]} and {snow[1]} of 6")
-    print(f"      most: {texts[np.argmax(apart)].partition(',')[0]!r}")
-    most[name] = [right[np.argmax(apart)], wrong[np.argmax(apart)]]
+    most[texts[np.argmax(apart)].partition(",")[0]] = [right[np.argmax(apart)], wrong[np.argmax(apart)]]
 viz.strip(
     most,
     ["yours", "ported"],
     zoom=1,
-    alt="ALT65",
+    alt="Two pairs of pictures in the snow. A red car on a blue house, nearly the same twice. "
+    "For a blue fish on a red castle, a blue car on a red castle, nearly the same twice.",
 )
 
 # %% [markdown]
-# Hardly anything happens, even in the pairs that differ most (shown). Snow lies everywhere, as it should. (That the
-# model cannot draw what it has never met is not the tokenizer's fault.) **The pictures do not give this bug away.**
+# Hardly anything happens, even in the pairs that differ most (shown), and snow lies everywhere. (For the fish it draws
+# a car: it has never met a fish.) **The pictures do not give this bug away.**
 #
 # **Where is the mistake, and why did all those captions not find it?**
 
@@ -1026,7 +1024,7 @@ viz.strip(
 # %% [markdown]
 # Think before you scroll.
 #
-# If nothing comes to mind: print the ids of the longest and of the shortest prompt, and look at their ends.
+# If nothing comes to mind: print the ids of a long and of a short prompt.
 #
 # ...
 #
@@ -1034,8 +1032,8 @@ viz.strip(
 #
 # ...
 #
-# The end token is put on first, and then the line `ids[: self.max_length]` cuts it off again. Only prompts that are
-# too long are concerned, and no caption is that long.
+# The end token is put on first, and then the line `ids[: self.max_length]` cuts it off again. This happens to prompts
+# that are too long, and no caption is.
 #
 # Why one vector for all? Our CLIP looks for the place of the end token with `(ids == end).argmax()`. Where there is
 # none, all is False, and `argmax` says 0, the first place. (OpenAI's program takes the place of the largest id. That
@@ -1043,12 +1041,11 @@ viz.strip(
 # seen no word, so it is the same for every prompt.
 #
 # The U-Net reads all 32 vectors, and only one of them is wrong. So the bug can live long in programs that only draw.
-# It was found in Meta's SLIP (issue `#18`, its author agreed) and reported for ImageBind (issue `#82`). It also stands
-# in `tokenizer.py` of a well-known small Stable Diffusion in PyTorch (kjsman). When diffusers lost the end token of
-# long prompts, one user found these pictures "way better" (issue `#1165`).
+# It was found in Meta's SLIP (issue `#18`, its author agreed), reported for ImageBind (issue `#82`), and stands in
+# kjsman's small Stable Diffusion. When diffusers lost the end token of long prompts, one user found these pictures
+# "way better" (issue `#1165`).
 #
-# A test that finds it needs no network: in *every* frame the end token must stand right behind the tokens that are
-# kept, in the longest too.
+# A test that finds it: in *every* frame the end token must stand right behind the tokens that are kept.
 
 # %%
 for one in (tokenizer, ported):
@@ -1076,7 +1073,7 @@ answer = ...  # such as "x y z</w>"
 check("06.2", answer)
 
 # %% [markdown]
-# **06.3** Somebody learns 1000 merges from German texts, in CLIP's format. How many tokens has the vocabulary?
+# **06.3** Somebody learns 1000 merges from German texts, in this format. How many tokens has the vocabulary?
 
 # %%
 answer = ...  # after 1000 merges
@@ -1102,7 +1099,7 @@ def lost(tokenizer, text):
 check("06.5", lost)
 
 # %% [markdown]
-# **06.6** A prompt of 200 tokens, in chunks as in section 8, with CLIP's frame. How many vectors does the U-Net get?
+# **06.6** A prompt of 200 tokens, in chunks as in section 8, for OpenAI's CLIP. How many vectors does the U-Net get?
 
 # %%
 answer = ...  # of 200 tokens
