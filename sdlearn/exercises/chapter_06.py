@@ -5,21 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sdlearn.exercises.core import Exercise, Mistake
-from sdlearn.tokenizer import Tokenizer
+from sdlearn.tokenizer import Tokenizer, TokenizerWork
 from sdlearn.tokenizer_training import train_bpe, vocabulary
 
 TEXTS = (
     "A red cat, a red dog, and a zebra on a castle",  # words that are spelled, past the end
     "a red cat on a castle",  # all of it fits
     "cat " * 7 + "castle zebra",
+    " ".join(["cat"] * 90),  # longer than any frame
 )
+
+
+class Closed(Tokenizer):
+    """A tokenizer that does not do the exercise itself."""
+
+    def encode_and_show_work(self, text: str) -> TokenizerWork:
+        raise RuntimeError(
+            "encode_and_show_work is closed here. tokenize gives all tokens: which of them fit?"
+        )
 
 
 def ask_lost(function: Callable) -> list[str]:
     """The tokens that a short frame loses of each text, one text a line."""
     merges = train_bpe(["a red cat on a red castle", "the red dog and a cat"], 30)
-    tokenizer = Tokenizer(vocabulary(merges), merges, max_length=10)
+    tokenizer = Closed(vocabulary(merges), merges, max_length=10)
     found = [function(tokenizer, text) for text in TEXTS]
+    if all(isinstance(one, str) for one in found):
+        return ["a text"] * len(found)
     return [" ".join(map(str, one)) or "nothing" if isinstance(one, list | tuple) else one for one in found]
 
 
@@ -45,16 +57,21 @@ EXERCISES = {
     ),
     "06.2": Exercise(
         start="Begin with the symbols of the word. Which pairs does it have, and which of these was learned first?",
-        right=["c", "at</w>"],
+        right="c at</w>",
         praise="Although the vocabulary has `cat</w>`! Its merge waits for a `ca` that never appears here. The order "
         "of learning decides, not the length.",
         mistakes=(
-            Mistake(["cat</w>"], "The vocabulary has that token. But is there a way to it? Do the first merge, and see "
+            Mistake("cat</w>", "The vocabulary has that token. But is there a way to it? Do the first merge, and see "
                     "which pairs are left."),
-            Mistake(["ca", "t</w>"], "You went from the left. Two merges fit at the beginning: which of them has the "
+            Mistake("ca t</w>", "You went from the left. Two merges fit at the beginning: which of them has the "
                     "lower rank?"),
-            Mistake(["c", "a", "t</w>"], "Those are the symbols before any merge. Is one of its pairs in the list?"),
-            Mistake(["c", "at"], "Nearly: what became of the mark at the end of the word?"),
+            Mistake("c a t</w>", "Those are the symbols before any merge. Is one of its pairs in the list?"),
+            Mistake("c at", "Nearly: what became of the mark at the end of the word?"),
+            Mistake("cat", "A word ends with its mark. And is there a way to the whole word? Do the first merge, and "
+                    "see which pairs are left."),
+            Mistake("c a t", "A word ends with its mark, and the pairs in the list have it too. Write the symbols as "
+                    "word_symbols does, and begin to merge."),
+            Mistake("ca t", "A word ends with its mark. And which of the merges that fit was learned first?"),
         ),
         otherwise="Try merge_steps with the word's symbols and these three ranks.",
     ),
@@ -77,17 +94,24 @@ EXERCISES = {
         tolerance=0,
     ),
     "06.4": Exercise(
-        start="Choose from A to E, all that fit. What does `clean` do, and what does `split_words`?",
-        right="AC",
+        start="What does `clean` do, and what does `split_words`? Say True or False of each.",
+        right=[True, False, True, False, False],
         praise="Capitals and blanks end in `clean`. All else is kept: a comma, the order, a missing blank.",
         mistakes=(
-            Mistake("A", "One more has the same ids. What does `clean` leave of many blanks?"),
-            Mistake("C", "One more has the same ids. Which line of `clean` did you pass over?"),
-            Mistake("ACD", "In D the same tokens come out. But ids are a list: print both."),
-            Mistake("ACDE", "In D the same tokens come out, but a list has an order. And is a comma nothing?"),
-            Mistake("ACE", "Is the comma dropped? Print split_words of both."),
-            Mistake("ABC", "In B a blank is missing, not doubled. Where does the mark of the end of a word go?"),
-            Mistake("ABCDE", "To you they may mean the same. The tokenizer knows no meaning: print the ids."),
+            Mistake([True, False, False, False, False],
+                    "One more has the same ids. What does `clean` leave of many blanks?"),
+            Mistake([False, False, True, False, False],
+                    "One more has the same ids. Which line of `clean` did you pass over?"),
+            Mistake([True, False, True, True, False], "In D the same tokens come out. But ids are a list: print both."),
+            Mistake([True, False, True, True, True],
+                    "In D the same tokens come out, but a list has an order. And is a comma nothing?"),
+            Mistake([True, False, True, False, True], "Is the comma dropped? Print split_words of both."),
+            Mistake([True, True, True, False, False],
+                    "In B a blank is missing, not doubled. Where does the mark of the end of a word go?"),
+            Mistake([True, True, True, True, True],
+                    "To you they may mean the same. The tokenizer knows no meaning: print the ids."),
+            Mistake([False, False, False, False, False],
+                    "A text and its ids are not one to one. What did the shouted prompt of section 1 become?"),
         ),
         otherwise="Print tokenizer.encode of each of them.",
     ),
@@ -106,8 +130,18 @@ EXERCISES = {
                     "You counted words between blanks. A place holds a token: try a word that was never seen."),
             Mistake(lambda tokenizer, text: list(text[tokenizer.max_length - 2 :]),
                     "You counted letters. A place holds a token: look at what tokenizer.tokenize gives."),
+            Mistake(lambda tokenizer, text: tokenizer.tokenize(text)[30:],
+                    "You took a fixed number. Does it hold for another frame? Try it with clip_sized."),
+            Mistake(lambda tokenizer, text: tokenizer.tokenize(text)[32:],
+                    "You took a fixed number, and that of the whole frame. Try it with clip_sized."),
+            Mistake(lambda tokenizer, text: tokenizer.tokenize(text)[75:],
+                    "You took a fixed number. Does it hold for a shorter frame? Try it with tokenizer."),
+            Mistake(lambda tokenizer, text: tokenizer.tokenize(text)[77:],
+                    "You took a fixed number, and that of the whole frame. Try it with tokenizer."),
+            Mistake(lambda tokenizer, text: text,
+                    "You return a text. Tokens are asked for, in a list, each for itself."),
         ),
-        otherwise="Compare with encode_and_show_work(text).cut, for a short text and for a long one.",
+        otherwise="Print both what you return and encode_and_show_work(text).cut, for a short text and a long one.",
         ask=ask_lost,
     ),
     "06.6": Exercise(

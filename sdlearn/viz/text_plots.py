@@ -9,6 +9,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
@@ -25,7 +26,6 @@ from sdlearn.viz.figure import (
     SEQUENTIAL,
     SIGNED,
     SMALL,
-    WIDTH,
     Plot,
     box,
     cell_size,
@@ -46,7 +46,9 @@ TINTS = (
 MOST_COLUMNS = 6  # maps side by side
 VEIL = 0.7  # how much of a picture a map laid over it hides
 GREY = "#eeeeee"
+LOST, LOST_EDGE = "#a03c00", "#d55e00"  # vermilion: what is cut off
 PLATE, LINE = 26, 54  # pixels: the height of a piece, and with its id and room below
+TABLE = 760  # pixels: where the tokens of a text go on in the next line
 MOST_CUT = 60  # pieces cut off that are shown
 
 
@@ -128,7 +130,8 @@ def _matrix_alt(array: np.ndarray, rows: Sequence[str], columns: Sequence[str]) 
 def token_table(work: TokenizerWork) -> Plot:
     """What a text becomes (``tokenizer.encode_and_show_work``): its pieces, the id below each, one colour a word.
 
-    A word's last piece ends in a dot, which is part of the token. Pieces that find no room stand in grey, at the end.
+    A word's last piece ends in a dot, which is part of the token. Pieces that find no room are struck
+    through in red, at the end.
     """
     if not all(
         hasattr(work, name) for name in ("words", "kept", "cut", "ids")
@@ -138,11 +141,11 @@ def token_table(work: TokenizerWork) -> Plot:
     widths = [max(30, LETTER * max(len(name), len(number)) + 14) for name, number, _ in pieces]
     places, x, y = [], float(GAP), BAND * 1.5
     for width in widths:
-        if x + width > WIDTH - GAP and x > GAP:
+        if x + width > TABLE - GAP and x > GAP:
             x, y = float(GAP), y + LINE
         places.append((x, y))
         x += width + 4
-    plot = Plot(WIDTH if y > 2 * BAND else max(420, x + GAP), y + LINE, _tokens_alt(work))
+    plot = Plot(TABLE if y > 2 * BAND else max(420, x + GAP), y + LINE, _tokens_alt(work))
     used = len(work.kept) + 2
     head = f"{used} of {len(work.ids)} places used" + (
         f", {len(work.cut)} pieces cut off" if work.cut else ""
@@ -192,12 +195,20 @@ def _drawable(letters: str) -> str:
 def _piece(
     plot: Plot, left: float, top: float, width: float, name: str, number: str, colour: str | None
 ) -> None:
-    """A coloured plate with the piece, and its id below; white, dotted and grey where the piece is cut off."""
+    """A coloured plate with the piece, and its id below; white, dotted and struck through where it is cut off."""
     w, h = plot.get_size_inches() * DPI
-    style = {"facecolor": colour or "white", "edgecolor": PALE, "linestyle": "-" if colour else ":"}
+    style = {
+        "facecolor": colour or "white",
+        "edgecolor": PALE if colour else LOST_EDGE,
+        "linestyle": "-" if colour else ":",
+    }
     corner = (left / w, 1 - (top + PLATE) / h)
     plot.add_artist(Rectangle(corner, width / w, PLATE / h, transform=plot.transFigure, **style))
-    ink = INK if colour else "#777777"
+    ink = INK if colour else LOST
+    if not colour:
+        middle = [1 - (top + PLATE / 2) / h] * 2
+        ends = [(left + 5) / w, (left + width - 5) / w]
+        plot.add_artist(Line2D(ends, middle, transform=plot.transFigure, color=LOST_EDGE, linewidth=1))
     text(plot, left + width / 2, top + PLATE / 2, name, ha="center", fontsize=LARGE, color=ink)
     text(plot, left + width / 2, top + PLATE + 10, number, ha="center", color=ink)
 

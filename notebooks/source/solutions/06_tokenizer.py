@@ -41,7 +41,7 @@ check("06.1", answer)
 # solution 06.2
 ranks = {("a", "t</w>"): 0, ("c", "a"): 1, ("ca", "t</w>"): 2}
 for step in merge_steps(word_symbols("cat"), ranks):
-    answer = list(step.symbols)
+    answer = " ".join(step.symbols)
 check("06.2", answer)
 
 # %% [markdown]
@@ -59,7 +59,7 @@ check("06.3", answer)
 
 # %%
 # solution 06.4
-answer = "AC"
+answer = [True, False, True, False, False]
 check("06.4", answer)
 
 # %% [markdown]
