@@ -97,8 +97,8 @@ EXERCISES = {
         start="Write Bayes' rule with scores, then multiply by what turns a score into ε in this scaling. "
         "(alpha_bar is a plain number.)",
         right=lambda eps, slope, alpha_bar, scale: eps - scale * (1 - alpha_bar) ** 0.5 * slope,
-        praise="Equation 14 of Dhariwal and Nichol, with the scale. In our x, which is 1/√ᾱ times theirs, slopes are √ᾱ "
-        "times theirs; so there √(1 - ᾱ)/√ᾱ = σ stands before them.",
+        praise="Equation 14 of Dhariwal and Nichol, with the scale. In our x, which is 1/√ᾱ times theirs, slopes are "
+        "√ᾱ times theirs; so there √(1 - ᾱ)/√ᾱ = σ stands before them.",
         mistakes=(
             Mistake(
                 lambda eps, slope, alpha_bar, scale: eps + scale * (1 - alpha_bar) ** 0.5 * slope,
@@ -142,7 +142,7 @@ EXERCISES = {
     "09.5": Exercise(
         start="Every walk begins at C, and each direction is a difference from C.",
         right=lambda b, c, n1, n2, s, p, q: c + s * (b - c) - p * (n1 - c) - q * (n2 - c),
-        praise="All directions are differences of two answers, so the noise itself is counted once. p = s - 1 and q = 0 "
+        praise="All directions are differences of two answers, so the noise itself is counted once. p = s - 1, q = 0 "
         "is the formula of real programs; p = s is the one of section 8 that lost the cat.",
         mistakes=(
             Mistake(
@@ -197,7 +197,7 @@ EXERCISES = {
                 "You put E where C belongs: you do not know B - C. How long is B - E, against B - C?",
             ),
         ),
-        otherwise="Take B = 1 and C = 0. What is E? Which numbers does your function make of it, and what should it give?",
+        otherwise="Take B = 1 and C = 0. What is E? What does your function make of it, and what should it give?",
         ask=ask_without_prompt,
     ),
 }
