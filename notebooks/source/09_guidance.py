@@ -94,8 +94,8 @@ viz.strip(
 #
 # ## 2 · A compass, in a world where all is known
 #
-# Begin without prompts. We have a network that draws *anything*, and someone who can tell us how well a noisy point
-# fits what we want. Can we steer with that?
+# We have a network that draws *anything*, and someone who can tell us how well a noisy point fits what we want. Can we
+# steer with that?
 #
 # As in chapter 03, take points in the plane, around six islands on a ring. This time they are wide and run into one
 # another. We want the first island, in the east. The perfect denoiser can be written down, for all islands together and
@@ -345,10 +345,9 @@ class NoisyClassifier(nn.Module):
 
 
 # %% [markdown]
-# It was trained on drawn scenes with a random amount of noise, like a noise predictor; but it guesses words. The
-# weights are shipped (`sdlearn train classifier` makes them again). How well does it read, and through how much noise?
-# We ask it about drawings that it has not seen. Most probable thing, colour and background: are they there? (Bars are
-# intervals of 95 %, here and below.)
+# It was trained on drawn scenes with a random amount of noise. The weights are shipped (`sdlearn train classifier`
+# makes them again). How well does it read, and through how much noise? We ask it about drawings that it has not seen.
+# Most probable thing, colour and background: are they there? (Bars are intervals of 95 %, here and below.)
 
 # %%
 from sdlearn.checkpoint import load_classifier
@@ -552,8 +551,8 @@ def classifier_free_guidance(
 
 
 # %% [markdown]
-# Do they agree? And the two special scales: at 1, E = C + B − C = B, the prompt alone: *plain*. At 0 only C is left,
-# and the prompt is never looked at. Both need one question instead of two.
+# Do they agree? At 1, E = C + B − C = B, the prompt alone: *plain*. At 0 only C is left, and the prompt is never
+# looked at. Both need one question instead of two.
 
 # %%
 vectors = pipe.encode_prompt([PROMPT])  # (1, length, width)
@@ -661,7 +660,8 @@ def diversity(images):
 pictures, verdicts, open_ones = {}, {}, {}
 for s in SWEEP:
     pictures[s], verdicts[s] = told(cases, s)
-    open_ones[s] = drawn(open_prompts, s, list(range(16))).images
+    # at scale 0 no prompt is read: the same noises give the same pictures
+    open_ones[s] = drawn(open_prompts, s, list(range(16))).images if s else pictures[0][:16]
     row = judged(verdicts[s])
     print(
         f"scale {s:3g}   " + "   ".join(f"{what} {row[what]}" for what in ("objects", "colours", "all right"))
@@ -689,22 +689,21 @@ viz.with_intervals(
 # This is what guidance is for. At scale 1 the network, asked for what it has never seen, gets a quarter of the pictures
 # wrong. At 3 all are right, and luck alone seldom does that. At 7.5 it loses colours again. The mean saturation, for
 # which high scales are blamed, shows no change among these sixteen pictures. And they become more alike: from 0 to 1,
-# since now all show the same thing; and above 1 probably again. (The large models, with their harder captions, are run
-# at higher scales.)
+# since now all show the same thing; and above 1 probably again.
 #
 # ### Is it the scale?
 #
 # We drew in 8 steps, to save time. E is long, and a long E times a long step overshoots. So before blaming the scale:
-# scale 15, the first eight prompts, in 8 steps and in 24.
+# scale 15, the first six prompts, in 8 steps and in 24.
 
 # %%
 harsh = {}
 for steps in (8, 24):
-    harsh[f"{steps} steps"], scores = told(cases[:8], 15, steps=steps)
+    harsh[f"{steps} steps"], scores = told(cases[:6], 15, steps=steps)
     row = judged(scores)
     print(f"scale 15 in {steps:2d} steps: objects {row['objects']}   colours {row['colours']}")
 viz.strip(
-    {name: images[:6] for name, images in harsh.items()},
+    harsh,
     zoom=1,
     alt="Two rows of six pictures at scale 15. 8 steps: colours mixed and blotched, a star in pieces. 24 steps: "
     "cleaner pictures of the same things; the dog is red, not orange, and the star has edges in other colours.",
@@ -737,8 +736,8 @@ viz.strip(
 # %% [markdown]
 # At scale 1 the model draws colours about as often as it has seen them, as far as sixteen pictures can tell. (Nobody
 # said "orange": that is why a plain cat is.) A higher scale asks "what makes this picture fit *this* caption better
-# than it fits any?". A green heart had more often a caption that says "green"; so a caption without a colour speaks
-# for pink. The rare ones vanish. Compare the toy: less different, more extreme.
+# than it fits any?". The caption of a green heart more often names its colour than that of a pink one; so a caption
+# without a colour speaks for pink. The rare ones vanish. It is the toy again: less different, more extreme.
 #
 # ## 7 · Remedies
 #
@@ -760,19 +759,19 @@ for name, more in REMEDIES.items():
 viz.strip(
     {name: images[:8] for name, images in remedied.items()},
     zoom=0.9,
-    alt="Three rows of eight pictures, of the same prompts and noises, at scale 7.5. TODO",
+    alt="Three rows of eight pictures, of the same prompts and noises, at scale 7.5. Neither, "
+    "and with rescale: an orange castle, dog and heart have turned yellow. With the interval: they are orange.",
 )
 
 # %% [markdown]
 # Rescaling shows no effect here: what it mends and what it breaks are as good as even. (It was proposed for models
-# whose schedule ends in noise alone.) The interval mends every one of them, and hardly by luck; it is cheaper, too:
-# half of the steps ask one question only. (Its ends were chosen on other prompts.) More steps, the third remedy, you
-# have seen.
+# whose schedule ends in noise alone.) The interval mends every wrong picture, and hardly by luck; it is cheaper, too:
+# half of the steps ask one question only. (Its ends were chosen on other prompts.)
 #
 # ## 8 · Negative prompts
 #
-# Sometimes it is easier to say what you do *not* want. "A cat, but no orange cat." The network can be asked about the
-# unwanted, too; let N be its answer. How should it enter the formula?
+# "A cat, but no orange cat." The network can be asked about the unwanted, too; let N be its answer. How should it
+# enter the formula?
 #
 # * Some write the difference as D = B₁ − B₂ − C: with the prompt, minus with the negative prompt, minus without any.
 # * Perhaps it means (B₁ − C) − (B₂ − C) = B₁ − B₂: towards the one, away from the other.
@@ -796,19 +795,18 @@ def negative(formula):
 
 
 FORMULAS = {
-    "no negative prompt": lambda b, c, n, s: c + s * (b - c),
     "C + s (B − N − C)": lambda b, c, n, s: c + s * (b - n - c),
     "C + s (B − N)": lambda b, c, n, s: c + s * (b - n),
     "N + s (B − N)": lambda b, c, n, s: n + s * (b - n),
 }
-without_orange = {}
+without_orange = {"no negative prompt": open_ones[3][:8]}  # of section 6: the same noises, scale and steps
 for name, formula in FORMULAS.items():
     latents = end(dpmpp_2m(negative(formula), from_noise(range(8)), EIGHT))
     without_orange[name] = pipe.decode(latents)
-    cats, orange = (share_of(without_orange[name], word) for word in ("cat", "orange"))
-    print(
-        f"{name:19s} a cat {cats.right:2d}, orange {orange.right:2d} of 8; latents' spread {latents.std():.3g}"
-    )
+    print(f"{name:18s} latents' spread {latents.std():.3g}")
+for name, images in without_orange.items():
+    cats, orange = (share_of(images, word).right for word in ("cat", "orange"))
+    print(f"{name:18s} a cat {cats}, orange {orange} of 8")
 viz.strip(
     without_orange,
     zoom=0.9,
@@ -820,7 +818,8 @@ viz.strip(
 # The first formula explodes. Each answer is nearly all noise, so D = B − N − C holds the noise once too often, with
 # the wrong sign, and every step adds some: see the latents' spread. (Where there is nothing to see, the oracle's
 # "orange" is a false alarm.) The second keeps the noise right, but nothing in it says "cat" any more: what B and N
-# have in common cancels. The third, the one of real programs, wins: TEXT8
+# have in common cancels. The third, the one of real programs, wins: seven of the eight are cats, and none is orange.
+# They are blue, white, yellow: as far from orange as it goes, an overshoot, too.
 #
 # Why it wins is easier to see when it is sorted by ways that begin at C:
 #
@@ -867,13 +866,15 @@ viz.strip(
     {"": [shipped["plain"], ours["plain"], ours["with all"]]},
     ["the pipeline's guidance", "yours", "yours, with all"],
     zoom=1.2,
-    alt="Two equal pictures of an orange cat on a red castle, and a third that differs. TODO",
+    alt="Two equal pictures of an orange cat on a red castle, and a third with a dark ear, a halo and spots on the "
+    "castle.",
 )
 
 # %% [markdown]
-# TEXT10
-
-# %% [markdown]
+# Here scale 7.5 gives a clean orange cat; on the dial, in eight steps, a yellow one with a halo: long steps again. And
+# the third picture? A dark ear, a halo, spots on the castle: on this one, all the options together do harm. Remedies
+# promise nothing for a single picture.
+#
 # ## 11 · Spot the bug
 #
 # Somebody writes guidance anew. It runs. At scale 0.5 its answer is even right.
