@@ -642,7 +642,7 @@ clip = load_clip(shipped_model("scenes")).clip
 
 
 def mean_of(values, in_each=1):
-    """The mean of numbers, one a picture, with its interval; ``in_each`` pictures have a part in each number."""
+    """The mean of numbers, one a picture, with its interval of 95 %; ``in_each`` pictures share in each number."""
     values = torch.as_tensor(values, dtype=torch.float64)
     around = in_each * 1.96 * float(values.std()) / len(values) ** 0.5
     return float(values.mean()), float(values.mean()) - around, float(values.mean()) + around
