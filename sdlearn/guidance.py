@@ -61,7 +61,7 @@ def classifier_free_guidance(
 
     ``cond`` and ``uncond`` are text vectors (B, length, width); a negative prompt is just another ``uncond``.
     Scale 1 asks only with the prompt, 0 only without: one evaluation, the other text vectors may be None.
-    (diffusers takes a scale up to 1 as "no guidance" and asks with the prompt.) Our scale is their w + 1.
+    (diffusers takes a scale up to 1 as "no guidance" and asks with the prompt.)
 
     ``rescale`` takes back part of what guidance adds to the spread of the network's answer, which is of
     ``prediction_type``. Outside ``interval``, noise levels (low, high), the prompt is asked alone

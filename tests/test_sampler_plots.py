@@ -37,10 +37,11 @@ def test_paths_show_every_moment_and_tell_where_they_end():
     assert plot.alt == "Two points move. Mean distance to the nearest cross: a 0.20; b 0.20."
 
 
-def test_many_points_are_small_and_grey():
+def test_many_points_are_small_and_grey_and_hide_no_cross():
     plot = viz.paths({"": torch.rand(3, 40, 2)}, CROSSES, reach=2, alt="x")
     path, dots = plot.axes[0].lines[1], plot.axes[0].lines[-1]
     assert path.get_color() == sampler_plots.PALE and dots.get_markersize() < 3
+    assert plot.axes[0].lines[0].get_zorder() > dots.get_zorder()
 
 
 def test_panels_break_into_rows():

@@ -79,8 +79,9 @@ def test_clouds_are_where_their_points_are():
 
 def test_bars_of_a_histogram_have_area_one_even_when_numbers_lie_outside():
     numbers, edges = [0.5, 0.5, 1.5, 9.0], [0.0, 1.0, 2.0]
-    plot = viz.densities({"panel": (numbers, [0.1, 0.2, 0.3])}, edges, [0, 1, 2], alt="bars")
+    plot = viz.densities({"panel": (numbers, [0.1, 0.2, 0.3])}, edges, [0, 1, 2], alt="bars", curve="s")
     (axes,) = plot.axes
+    assert [entry.get_text() for entry in axes.get_legend().get_texts()] == ["histogram", "s"]
     np.testing.assert_allclose(axes.patches[0].get_data().values, [2 / 4, 1 / 4])
     np.testing.assert_array_equal(axes.get_lines()[0].get_ydata(), [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="at least one panel"):

@@ -71,7 +71,7 @@ EXERCISES = {
             ),
             Mistake(-6.5, "That is what stands before ε(∅), with its sign; theirs is -w. And w?"),
         ),
-        otherwise="In ours, B is multiplied by s and C by 1 - s. In theirs, by 1 + w and -w.",
+        otherwise="Sort ours by B and C, as theirs is sorted. Then compare what stands before the prompt's answer.",
     ),
     "09.3": Exercise(
         start="Within the interval, how many questions has a step? And outside, where the prompt is asked alone?",
@@ -94,9 +94,11 @@ EXERCISES = {
         otherwise="Count the steps inside and outside, and the questions in each.",
     ),
     "09.4": Exercise(
-        start="Write Bayes' rule with scores, then multiply by what turns a score into ε in this scaling.",
+        start="Write Bayes' rule with scores, then multiply by what turns a score into ε in this scaling. "
+        "(alpha_bar is a plain number.)",
         right=lambda eps, slope, alpha_bar, scale: eps - scale * (1 - alpha_bar) ** 0.5 * slope,
-        praise="Equation 14 of Dhariwal and Nichol, with their scale. Divide x by √ᾱ, and √(1 - ᾱ) becomes σ.",
+        praise="Equation 14 of Dhariwal and Nichol, with the scale. In our x, which is 1/√ᾱ times theirs, slopes are "
+        "√ᾱ times theirs; so there √(1 - ᾱ)/√ᾱ = σ stands before them.",
         mistakes=(
             Mistake(
                 lambda eps, slope, alpha_bar, scale: eps + scale * (1 - alpha_bar) ** 0.5 * slope,
@@ -121,6 +123,18 @@ EXERCISES = {
                 lambda eps, slope, alpha_bar, scale: eps - (1 - alpha_bar) ** 0.5 * slope,
                 "The scale is missing. What does your function give for scale 0?",
             ),
+            Mistake(
+                lambda eps, slope, alpha_bar, scale: eps - scale * slope / (1 - alpha_bar) ** 0.5,
+                "You divided. The exercise writes ε as something *times* the score.",
+            ),
+            Mistake(
+                lambda eps, slope, alpha_bar, scale: eps - scale * alpha_bar**0.5 * slope,
+                "You took the picture's share of x. Which of the two roots stands before ε?",
+            ),
+            Mistake(
+                lambda eps, slope, alpha_bar, scale: -scale * (1 - alpha_bar) ** 0.5 * slope,
+                "That is the compass alone. What is left at scale 0?",
+            ),
         ),
         otherwise="Guided score = score + scale · slope. Turn both scores of this line into ε.",
         ask=ask_guided_eps,
@@ -128,9 +142,8 @@ EXERCISES = {
     "09.5": Exercise(
         start="Every walk begins at C, and each direction is a difference from C.",
         right=lambda b, c, n1, n2, s, p, q: c + s * (b - c) - p * (n1 - c) - q * (n2 - c),
-        praise="All directions are differences of two answers, so the noise itself is counted once. With p = q = 0 "
-        "it is "
-        "guidance as before.",
+        praise="All directions are differences of two answers, so the noise itself is counted once. p = s - 1, q = 0 "
+        "is the formula of real programs; p = s is the one of section 8 that lost the cat.",
         mistakes=(
             Mistake(
                 lambda b, c, n1, n2, s, p, q: c + s * (b - c) - p * n1 - q * n2,
@@ -175,8 +188,16 @@ EXERCISES = {
                 lambda e, b, scale: b - (e - b) / scale,
                 "You solved E = B + s · (B - C), the way from B. Where does guidance begin?",
             ),
+            Mistake(
+                lambda e, b, scale: b - e / scale,
+                "You divided E, but E holds a C that is not multiplied by s. Put B = C = E in: what comes out?",
+            ),
+            Mistake(
+                lambda e, b, scale: e - scale * (b - e),
+                "You put E where C belongs: you do not know B - C. How long is B - E, against B - C?",
+            ),
         ),
-        otherwise="Check yourself: take any B and C, make E from them, and see whether you find C again.",
+        otherwise="Take B = 1 and C = 0. What is E? What does your function make of it, and what should it give?",
         ask=ask_without_prompt,
     ),
 }

@@ -52,9 +52,12 @@ def paths(
 
 
 def _draw_paths(axes: Axes, moments: np.ndarray, marks: np.ndarray) -> None:
-    """Thin lines with a small dot a moment, where there are few points; starts hollow, ends filled."""
+    """Thin lines with a small dot a moment, where there are few points; starts hollow, ends filled.
+
+    Many points would hide the crosses: there these lie on top.
+    """
     few = moments.shape[1] <= 12
-    axes.plot(*marks.T, "+", color=INK, markersize=11, markeredgewidth=1.6, zorder=1)
+    axes.plot(*marks.T, "+", color=INK, markersize=11, markeredgewidth=1.6, zorder=1 if few else 5)
     if len(moments) > 1:
         for k in range(moments.shape[1]):
             colour = STYLES[k % len(STYLES)]["color"] if few else PALE

@@ -134,8 +134,9 @@ def densities(
     x: Sequence[float],
     *,
     alt: str,
+    curve: str = "exact",
 ) -> Plot:
-    """Histograms of numbers with the exact density over them: a panel is (numbers, density at each x)."""
+    """Histograms of numbers with a density over them, named ``curve``: a panel is (numbers, density at each x)."""
     if not panels:
         raise ValueError("densities needs at least one panel.")
     plot = Plot(min(WIDTH, 250 * len(panels) + 40), 260, alt)
@@ -145,7 +146,7 @@ def densities(
         counts = np.histogram(np.asarray(numbers), edges)[0]
         bars = counts / (len(numbers) * np.diff(edges))
         axes.stairs(bars, edges, fill=True, color=BARS, label="histogram")
-        axes.plot(x, density, color=LINES[1]["color"], linewidth=1.6, label="exact")
+        axes.plot(x, density, color=LINES[1]["color"], linewidth=1.6, label=curve)
         axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
         quiet(axes)
         axes.tick_params(labelsize=9)

@@ -30,6 +30,18 @@ def no_scale(eps, slope, alpha_bar, scale):
     return eps - slope * np.sqrt(1 - alpha_bar)
 
 
+def divided(eps, slope, alpha_bar, scale):
+    return eps - scale / np.sqrt(1 - alpha_bar) * slope
+
+
+def root_of_alpha_bar(eps, slope, alpha_bar, scale):
+    return eps - np.sqrt(alpha_bar) * scale * slope
+
+
+def compass_alone(eps, slope, alpha_bar, scale):
+    return slope * -np.sqrt(1 - alpha_bar) * scale
+
+
 def answers_subtracted(b, c, n1, n2, s, p, q):
     return s * b + (1 - s) * c - (p * n1 + q * n2)
 
@@ -81,6 +93,9 @@ WRONG = [
     ("09.4", with_variance, "a variance"),
     ("09.4", slope_as_it_is, "as it is"),
     ("09.4", no_scale, "scale is missing"),
+    ("09.4", divided, "You divided"),
+    ("09.4", root_of_alpha_bar, "the picture's share"),
+    ("09.4", compass_alone, "compass alone"),
     ("09.5", answers_subtracted, "the answers themselves"),
     ("09.5", towards, "*towards*"),
     ("09.5", all_times_s, "multiplied the ways back"),
@@ -89,12 +104,14 @@ WRONG = [
     ("09.6", undivided, "what C is multiplied by"),
     ("09.6", turned, "sign of the divisor"),
     ("09.6", way_from_b, "the way from B"),
+    ("09.6", lambda e, b, scale: (scale * b - e) / scale, "You divided E"),
+    ("09.6", lambda e, b, scale: (1 + scale) * e - scale * b, "where C belongs"),
     ("09.1", [0, 0], "Find D first"),
-    ("09.2", 1, "multiplied by s"),
+    ("09.2", 1, "Sort ours"),
     ("09.3", 12, "Count the steps"),
     ("09.4", lambda eps, slope, alpha_bar, scale: eps, "Guided score"),
     ("09.5", lambda b, c, n1, n2, s, p, q: b, "N₁ = N₂ = C"),
-    ("09.6", lambda e, b, scale: e, "Check yourself"),
+    ("09.6", lambda e, b, scale: e, "Take B = 1"),
 ]
 
 
