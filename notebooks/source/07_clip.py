@@ -811,9 +811,9 @@ viz.strip(
 )
 
 # %% [markdown]
-# Synonyms draw nearly the same picture. Without articles the cat turns partly or wholly red, with both
-# noises. Read backwards the sentence says almost that the things have changed places, and so it is drawn. Exchanged
-# colours are drawn as asked.
+# Synonyms draw nearly the same picture. Without articles the cat turns partly or wholly red, with both noises.
+# Read backwards the sentence says almost that the things have changed places, and so it is drawn. Exchanged colours
+# are drawn as asked.
 #
 # Now in numbers: CLIP's own cosines, with 200 pictures of two things each, and how often a wording beats the *wrong*
 # caption, in which the two things have changed places.
@@ -1267,7 +1267,7 @@ assert gap.abs() < 1e-4
 # %% [markdown]
 # The end token knows the sentence, and its vector is pulled towards the pictures that came with it, away from all
 # others. That is how a network that never saw a picture knows what "orange" looks like: it was trained beside one that
-# did. What captions leave unsaid is filled in from the pictures. How the U-Net looks at the vectors is the next chapter.
+# did. What captions leave unsaid is filled in from the pictures. How the U-Net looks at the vectors comes next.
 
 # %% [markdown]
 # ## Sources
