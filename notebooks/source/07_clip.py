@@ -927,8 +927,8 @@ for guidance, many in ((1, 200), (4, 24)):
 
 # %% [markdown]
 # In the captions about two thirds of these cats are orange. Of the drawn ones somewhat fewer are, and more are yellow.
-# The test gives no reason to blame the oracle. Perhaps it is the 8 steps: try 25. At guidance 4 hardly any other cat
-# is left, more than the interval at 1 allows: guidance exaggerates. ("none": the oracle found no cat.)
+# The test gives no reason to blame the oracle. Perhaps it is the 8 steps: try 25. At guidance 4 few other cats are
+# left, and the interval of orange lies above that at 1: guidance exaggerates. ("none": the oracle found no cat.)
 #
 # One caution. That the *vector* makes the cat orange is an interpretation. The U-Net saw the same pictures. It could
 # have learnt this from any vector of its own for "a cat".
