@@ -177,7 +177,7 @@ class CLIPVisionModel(nn.Module):
 
 
 def pool_at_end(hidden: Tensor, ids: Tensor, eos_token_id: int) -> Tensor:
-    """The vector of each prompt's first end token, the one that has seen every word: (B, L, D) -> (B, D)."""
+    """The vector of each prompt's first end token, which has seen every word: (B, L, D) -> (B, D)."""
     first_end = (ids == eos_token_id).int().argmax(dim=-1)  # (B,)
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), first_end]
 

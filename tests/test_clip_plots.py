@@ -17,6 +17,8 @@ def test_similarity_run_shows_all_matrices_on_one_scale():
     )
     labels = [label.get_text() for label in plot.axes[0].get_yticklabels()]
     assert labels == ["$cat", "dog"] and plot.axes[0].get_yticks().tolist() == [0.5, 2.5]
+    for axes in plot.axes[:2]:
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["$cat", "dog"]
     assert "before: 0.25 on the diagonal, 0.25 beside it; after: 0.50 on the diagonal, -0.50" in plot.alt
     assert "pictures in rows, captions in columns" in plot.alt
     assert plot.png()

@@ -55,7 +55,7 @@ EXERCISES = {
     "07.2": Exercise(
         start="All logits are equal. What does a softmax make of 128 equal numbers?",
         right=math.log(128),
-        praise="Who knows nothing guesses one of 128. A loss above that means to be surely wrong.",
+        praise="Who knows nothing guesses one of 128. Above that a loss is worse than knowing nothing.",
         mistakes=(
             Mistake(0.0, "A loss of 0 is perfect. Here each caption fits each picture equally well: what share has the "
                     "right one?"),
@@ -66,13 +66,12 @@ EXERCISES = {
             Mistake(math.log(128) / 128, "Divided once too often: the mean over the pictures is already that of 128 "
                     "equal numbers."),
         ),
-        otherwise="Try it: contrastive_loss of twice torch.ones(128, 1).",
+        otherwise="Begin with 4 pairs. Which share has each caption, and what is -log of it? Give four digits.",
     ),
     "07.3": Exercise(
         start="First the matrix of all logits. Along which axis does a picture choose?",
         right=lambda image, text, scale: (scale * image @ text.T).softmax(dim=1).diagonal(),
-        praise="-log of its mean over the batch is nearly half of the loss. (Nearly: the loss takes the mean of the "
-        "logs.) The captions' shares are the other half.",
+        praise="The mean of -log of it is the first of the two cross-entropies. The loss is the mean of both.",
         mistakes=(
             Mistake(lambda image, text, scale: (scale * image @ text.T).softmax(dim=0).diagonal(),
                     "Here the *captions* choose among the pictures. Pictures are in the rows: what has to sum to 1?"),
@@ -87,15 +86,30 @@ EXERCISES = {
                     "These are the shares of all captions. Which of them belong to the pairs?"),
             Mistake(lambda image, text, scale: (scale * image @ text.T).log_softmax(dim=1).diagonal(),
                     "That is the logarithm of the share, as in the loss."),
+            Mistake(lambda image, text, scale: -(scale * image @ text.T).log_softmax(dim=1).diagonal(),
+                    "That is the loss of each picture, -log of the share. The share itself lies between 0 and 1."),
+            Mistake(lambda image, text, scale: (scale * image @ text.T).softmax(dim=1).amax(dim=1),
+                    "That is the share of the caption that each picture likes best. Is it always its own?"),
+            Mistake(lambda image, text, scale: (scale * image @ text.T).softmax(dim=1)[:, 0],
+                    "That is the share of the first caption, for all pictures. Whose own is it?"),
+            Mistake(lambda image, text, scale: (math.exp(scale) * image @ text.T).softmax(dim=1).diagonal(),
+                    "You are given the scale, not its logarithm. CLIP.forward has taken exp already."),
+            Mistake(lambda image, text, scale: scale * (image @ text.T).softmax(dim=1).diagonal(),
+                    "The scale stretches the cosines. Behind the softmax it comes too late, and shares exceed 1."),
+            Mistake(lambda image, text, scale: (scale * image @ text.T).sigmoid().diagonal(),
+                    "A sigmoid looks at one pair alone. In a quiz all captions compete for one whole."),
+            Mistake(lambda image, text, scale: (scale * image @ text.T).diagonal().softmax(dim=0),
+                    "Here the pairs compete with each other. Who are a picture's rivals: pairs, or captions?"),
             Mistake(lambda image, text, scale: (scale * image @ text.T).flatten().softmax(0).view(5, 5).diagonal(),
                     "One softmax over the whole matrix lets the pictures compete with each other. Each picture has a "
                     "quiz of its own."),
         ),
-        otherwise="Test yourself: the shares that one picture gives to all captions sum to 1.",
+        otherwise="Test yourself: the shares that one picture gives to all captions sum to 1. You want its *own*.",
         ask=ask_share,
     ),
     "07.4": Exercise(
-        start="Where in a row of ids does the end token stand for the first time? `(ids == eos)` is a mask.",
+        start="Where in a row of ids does the end token stand for the first time? `(ids == eos).int()` is a row "
+        "of zeros and ones.",
         right=first_end,
         praise="argmax returns the first of equal values, so the padding behind does no harm.",
         mistakes=(
@@ -105,6 +119,8 @@ EXERCISES = {
             Mistake(lambda hidden, ids, eos: hidden[torch.arange(len(ids)), ids.argmax(dim=1)],
                     "ids.argmax works as long as no token has a larger id than the end token. It is so in CLIP's "
                     "published vocabulary, until somebody adds a token. Compare with eos instead."),
+            Mistake(lambda hidden, ids, eos: hidden[ids == eos],
+                    "Those are the vectors of all end tokens, padding included. Only the first of each row is wanted."),
             Mistake(lambda hidden, ids, eos: hidden.mean(dim=1),
                     "A mean over all places: most of them are words that have not seen the rest, or padding."),
             Mistake(lambda hidden, ids, eos: hidden[:, 0],
@@ -150,7 +166,7 @@ EXERCISES = {
             Mistake(198016, "Half of the norms is missing: there are two, and each has a factor and a bias for each of "
                     "128 numbers."),
         ),
-        otherwise="Ask it: sum(p.numel() for p in EncoderLayer(tower.config).parameters()), part by part.",
+        otherwise="Begin with a small part: how many parameters has nn.Linear(2, 3), how many nn.LayerNorm(2)?",
         tolerance=0,
     ),
 }  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 
 import numpy as np
 from torch import Tensor
@@ -56,10 +55,11 @@ def similarity_run(matrices: Mapping[str, Tensor], blocks: Sequence[str], *, row
         for edge in range(run, side, run):
             axes.axhline(edge - 0.5, color=PALE, linewidth=0.5)
             axes.axvline(edge - 0.5, color=PALE, linewidth=0.5)
+        middles = [run * (i + 0.5) - 0.5 for i in range(len(blocks))]
+        axes.set_xticks(middles, blocks, fontsize=SMALL, color=INK, parse_math=False)
         if k == 0:
-            places = [run * (i + 0.5) - 0.5 for i in range(len(blocks))]
-            axes.set_yticks(places, blocks, fontsize=SMALL, color=INK, parse_math=False)
-            axes.tick_params(length=0)
+            axes.set_yticks(middles, blocks, fontsize=SMALL, color=INK, parse_math=False)
+        axes.tick_params(length=0)
     colour_key(plot, shown, width - GAP, BAND * 0.6)
     return plot
 
@@ -74,7 +74,7 @@ def _run_alt(arrays: Mapping[str, np.ndarray], rows: str, columns: str) -> str:
 
 
 def word_map(points: Mapping[str, Tensor], *, title: str = "") -> Plot:
-    """Points in the plane (n, 2), one group a name, which stands beside the group."""
+    """Points in the plane (n, 2), one group a name, which stands beside the group and tells it from the others."""
     arrays = {name: values.detach().float().cpu().numpy() for name, values in points.items()}
     if not arrays or any(array.ndim != 2 or array.shape[1] != 2 for array in arrays.values()):
         raise ValueError("word_map needs one or more groups of points (n, 2).")
@@ -82,8 +82,8 @@ def word_map(points: Mapping[str, Tensor], *, title: str = "") -> Plot:
     plot = Plot(WIDTH, 460, _map_alt(middles))
     axes = plot.add_axes((0.07, 0.11, 0.91, 0.81))
     every = np.concatenate(list(arrays.values()))
-    for (name, array), style in zip(arrays.items(), cycle(LINES)):
-        axes.scatter(*array.T, color=style["color"], marker=style["marker"], s=26, alpha=0.75)
+    for name, array in arrays.items():
+        axes.scatter(*array.T, color=LINES[0]["color"], s=26, alpha=0.75)
         right = middles[name][0] > every[:, 0].min() + 0.8 * np.ptp(every[:, 0])
         edge = array[:, 0].min() if right else array[:, 0].max()
         axes.annotate(
