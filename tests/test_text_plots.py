@@ -50,6 +50,14 @@ def test_similarity_matrix_shows_the_numbers_on_a_scale_around_zero():
     assert plot.png()
 
 
+@pytest.mark.parametrize("label", ["mammoth mummies, mmm", "illicit, ill", "a $cat"])
+def test_a_matrix_leaves_its_labels_the_room_they_need(label):
+    plot = viz.similarity_matrix(torch.eye(2), [label, "a"], ["a", "b"])
+    plot.png()
+    left = plot.axes[0].get_yticklabels()[0].get_window_extent().x0
+    assert 0 <= left < 20
+
+
 def test_similarities_above_zero_fill_the_scale_and_many_carry_no_numbers():
     values = 0.6 + 0.2 * torch.rand(20, 12, generator=torch.Generator().manual_seed(1))
     plot = viz.similarity_matrix(values, [f"r{k}" for k in range(20)], [f"c{k}" for k in range(12)])

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -68,7 +69,7 @@ def similarity_matrix(values: Tensor, rows: Sequence[str], columns: Sequence[str
     reach = (-np.abs(array).max(), np.abs(array).max()) if signed else (array.min(), array.max())
     numbers = array.size <= MOST_NUMBERS
     side = 56 if numbers else max(10, min(40, 700 // max(array.shape)))
-    left = GAP + LETTER * max(map(len, rows)) + GAP
+    left = GAP + max(map(wide, rows)) + GAP
     slanted = max(map(len, columns)) * LETTER > side
     top = 2 * BAND + (0.75 * LETTER * max(map(len, columns)) if slanted else BAND)
     height = side * (0.7 if numbers else 1)
@@ -89,6 +90,12 @@ def similarity_matrix(values: Tensor, rows: Sequence[str], columns: Sequence[str
         _write_numbers(axes, array, shown)
     colour_key(plot, shown, max(left + side * len(columns), 250), BAND * 0.7)
     return plot
+
+
+def wide(words: str) -> float:
+    """How many pixels a label takes."""
+    label = Figure(dpi=DPI).text(0, 0, words, fontsize=SMALL, parse_math=False)
+    return label.get_window_extent().width
 
 
 def _write_numbers(axes: Axes, array: np.ndarray, shown: AxesImage) -> None:
