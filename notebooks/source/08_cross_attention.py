@@ -385,8 +385,9 @@ class TransformerBlock(nn.Module):
 
 # %% [markdown]
 # A picture is not a list, so the *spatial transformer* makes one: each place becomes a token of as many numbers as
-# there are channels. (`use_linear_projection`: Stable Diffusion 2 stores its first and last layer as linear layers, the
-# small model and 1.x as 1×1 convolutions; the sums are the same.)
+# there are channels. It does not know where a place lies; the convolutions around it can tell, by their zero borders.
+# (`use_linear_projection`: Stable Diffusion 2 stores its first and last layer as linear layers, the small model and
+# 1.x as 1×1 convolutions; the sums are the same.)
 
 
 # %%
@@ -561,7 +562,8 @@ some = [2, 3, 4, 7, 8]
 viz.attention_by_word([names[k] for k in some], maps.mean(dim=0)[some], picture)
 
 # %% [markdown]
-# The cat's places turn to *cat*, but also to *left*; the ball's to *ball*, and, above, to the padding. But a share is
+# The cat's places turn to *cat*, but also to *left*; the ball's to *ball*, and, above, to the padding. (Padding is
+# not masked, neither here nor in Stable Diffusion: the text encoder may store something there.) But a share is
 # not yet an effect (Jain and Wallace 2019). A value may be short. So also measure what a word *hands over*: its shares
 # times its values, through the output layer. Last layer, step 4, mean of the cat's places:
 
@@ -654,9 +656,9 @@ viz.attention_by_word(
 )
 
 # %% [markdown]
-# The cat's place gives the cat nearly four times its even part, the ball's place the ball about twice. Sky and ground are
-# closer to even. So places of one thing *can* agree on what they are. (One layer, one step, one picture. The mean above
-# a map is even by construction.)
+# The cat's place gives the cat nearly four times its even part, the ball's place the ball about twice. Sky and ground
+# are closer to even. So places of one thing *can* agree on what they are. (One layer, one step, one picture. The mean
+# above a map is even by construction.)
 #
 # ## 7 · Who carries the colour?
 #
@@ -703,12 +705,11 @@ viz.strip(
 )
 
 # %% [markdown]
-# *Other* is a third colour, or a thing that the oracle does not find. *Cat* alone, or *left of a* alone, turns few cats.
-# Together they turn nearly all: the colour stands in the noun *and in the words after it*, as the table of section 6
-# suggests. The ball's sentence ends with it: its noun alone turns some, end and padding alone turn some, all together
-# nearly all. End and padding come after *blue cat*, too, but they leave the cat as it was: on the cat they hand over
-# little. (One pair of prompts, a dozen seeds, one small model. And with *blue, red* a few balls change: little is not
-# nothing.)
+# *Other* is a third colour, or a thing that the oracle does not find. *Cat* alone, or *left of a* alone, turns few
+# cats. Together they turn nearly all: the colour stands in the noun *and in the words after it*, those that hand over
+# most. After *ball* come only end and padding. The noun alone turns some balls, end and padding alone turn some, all of
+# these nearly every ball. They come after *blue cat*, too, but hardly touch the cat: on it they hand over little. (One
+# pair of prompts, a dozen seeds, one small model. And with *blue, red* a few balls change: little is not nothing.)
 #
 # So this is the way of "a man with blue eyes": self-attention in the prompt pairs *blue* with *eyes*, and writes it
 # into the vectors from there on; cross-attention carries these into the picture. And why do not all colours
@@ -794,8 +795,9 @@ viz.strip(
     [prompt.replace(" left of ", ", ") for prompt in prompts[:6]],
     zoom=1,
     alt="Four rows of six pictures with two things each, the prompts above. First row: things and colours as asked. "
-    "Second row: nearly the same, but a pink cat and a red dog have turned orange. Third row: two orange hearts, a pink "
-    "dog left of a cat in pink and orange, two birds, a red cat on the right, two pink things, a pink and a white heart. "
+    "Second row: nearly the same, but a pink cat and a red dog have turned orange. Third row: two orange hearts, a "
+    "pink dog left of a cat in pink and orange, two birds, a red cat on the right, two pink things, a pink and a "
+    "white heart. "
     "Fourth row: much like the third, but the dog is red, one cat is pink and one orange.",
 )
 
@@ -814,9 +816,9 @@ viz.strip(
 #
 # ## 9 · Editing a picture
 #
-# Change one word of a prompt, keep the seed: often the whole picture changes. Hertz et al. (2022) keep it together: the
-# maps decide the *layout*, they say, the values the content. So draw both prompts at once, and let the second use the maps of
-# the first (*prompt-to-prompt*; theirs keeps them for a part of the steps, ours for all).
+# Change one word of a prompt, keep the seed: often the whole picture changes. Hertz et al. (2022) keep it together:
+# the maps decide the *layout*, they say, the values the content. So draw both prompts at once, and let the second use
+# the maps of the first (*prompt-to-prompt*; theirs keeps them for a part of the steps, ours for all).
 
 
 # %%
@@ -858,10 +860,10 @@ viz.strip(
 )
 
 # %% [markdown]
-# There are as many orange dogs, and most pictures come nearer to the cat's, but only a little: here the seed alone fixes
-# most of the layout. One picture makes the difference, that of the first column: the new word had turned night into
-# day, and with the old maps it stays night. Not everything is kept: self-attention and convolutions hear the new word,
-# too.
+# There are as many orange dogs, and most pictures come nearer to the cat's, but only a little: here the seed alone
+# fixes most of the layout. One picture makes the difference, that of the first column: the new word had turned night
+# into day, and with the old maps it stays night. Not everything is kept: self-attention and convolutions hear the new
+# word, too.
 #
 # **Re-weighting.** The same paper makes a word stronger or weaker by a factor on its map. (The shares then no longer
 # sum to 1, there as here.) Section 7 predicts what this does to *blue*, and to *cat left of a*. There is another dial:

@@ -17,7 +17,7 @@ SHARES = torch.rand(4, 2, 9, 5, generator=GENERATOR).softmax(dim=-1)  # two pict
 
 
 def ask_attend(function: Callable) -> Tensor:
-    """Queries (6, 16), keys and values (4, 16). The ready-made function is not to be had, and what fails is explained."""
+    """Queries (6, 16), keys and values (4, 16). PyTorch's own function is not to be had."""
     ready = ValueError(
         "this is the ready-made function. Write its three lines yourself, and compare with it."
     )
@@ -91,7 +91,7 @@ EXERCISES = {
             Mistake(8 * 64**3, "A place is one of 64 x 64, and so is what it looks at: two numbers for each end."),
             Mistake(320 * 4096**2, "Width does not count: each score is *one* number, the sum over a head's width."),
         ),
-        otherwise="An exact number, please. Who asks, how many does each ask, and which of the numbers given plays no part?",
+        otherwise="An exact number, please. Who asks, how many does each ask, and which number given plays no part?",
         tolerance=0,
     ),
     "08.4": Exercise(
