@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -16,8 +17,18 @@ SHARES = torch.rand(4, 2, 9, 5, generator=GENERATOR).softmax(dim=-1)  # two pict
 
 
 def ask_attend(function: Callable) -> Tensor:
-    """Queries (6, 16), keys and values (4, 16)."""
-    return function(Q, K, V)
+    """Queries (6, 16), keys and values (4, 16). PyTorch's own function is not to be had."""
+    ready = ValueError(
+        "this is the ready-made function. Write its three lines yourself, and compare with it."
+    )
+    with patch("torch.nn.functional.scaled_dot_product_attention", side_effect=ready):
+        try:
+            return function(Q, K, V)
+        except RuntimeError as error:
+            if "shapes cannot be multiplied" not in str(error):
+                raise
+            message = f"{error}. The scores are to be (L, S), one row for each query: in which order do q and k stand?"
+            raise ValueError(message) from error
 
 
 def ask_edit(function: Callable) -> Tensor:
@@ -44,13 +55,13 @@ EXERCISES = {
         otherwise="Try torch.tensor([0, math.log(3)]).softmax(0): these are the shares.",
     ),
     "08.2": Exercise(
-        start="First the scores (L, S), then divide, then the softmax: over which axis must a row sum to 1? Last v.",
+        start="Take the two loops apart: what did each line compute, and for all queries and keys at once?",
         right=lambda q, k, v: scores(q, k).softmax(dim=-1) @ v,
         praise="Three lines, and every transformer has them.",
         mistakes=(
             Mistake(lambda q, k, v: scores(q, k).softmax(dim=0) @ v,
-                    "Your softmax runs over the questions: they compete for each key. It is the keys that compete for "
-                    "each question. Print weights.sum(dim=1)."),
+                    "Your softmax runs over the queries: they compete for each key. It is the keys that compete for "
+                    "each query. Print the sums of your shares, along both axes."),
             Mistake(lambda q, k, v: (q @ k.T).softmax(dim=-1) @ v,
                     "The scores are not divided: their spread grows with the width of the vectors, and one key takes "
                     "all."),
@@ -80,7 +91,7 @@ EXERCISES = {
             Mistake(8 * 64**3, "A place is one of 64 x 64, and so is what it looks at: two numbers for each end."),
             Mistake(320 * 4096**2, "Width does not count: each score is *one* number, the sum over a head's width."),
         ),
-        otherwise="Heads times questions times keys.",
+        otherwise="An exact number, please. Who asks, how many does each ask, and which number given plays no part?",
         tolerance=0,
     ),
     "08.4": Exercise(
@@ -98,7 +109,7 @@ EXERCISES = {
         otherwise="Choose A, B, C or D.",
     ),
     "08.5": Exercise(
-        start="weights.chunk(2) gives both halves of the batch. Which half must look like which?",
+        start="Cut the batch in its two halves. What is to become of each?",
         right=lambda weights: torch.cat([weights.chunk(2)[0]] * 2),
         praise="That is the whole of prompt-to-prompt's replacement of a word.",
         mistakes=(
@@ -127,10 +138,17 @@ EXERCISES = {
                     "too."),
             Mistake(8 * (2 * 320 * 320 + 2 * 768 * 320) + 320, "Heads do not multiply the layers: each works on its "
                     "own part of the 320 numbers."),
-            Mistake(320 * 320 + 3 * 768 * 320 + 320, "One too many sees the text. Whose question is it that is "
-                    "asked?"),
+            Mistake(320 * 320 + 3 * 768 * 320 + 320, "One too many sees the text. Whose query is it?"),
+            Mistake(320 * 320 + 3 * 768 * 320, "One too many sees the text: whose query is it? And has no layer a "
+                    "bias?"),
+            Mistake(4 * 320 * 320, "That is a self-attention, and without its bias. How wide are the vectors that keys "
+                    "and values are made from?"),
+            Mistake(320 * 320 + 2 * 768 * 320 + 320, "Three layers of four. What happens to the answers after the "
+                    "heads are put side by side?"),
+            Mistake(320 * 320 + 2 * 768 * 320, "Three layers of four, and no bias. What happens to the answers after "
+                    "the heads are put side by side?"),
         ),
-        otherwise="Attention(320, 8, 768) can be asked for its parameters().",
+        otherwise="For each of the four layers write down: from how many numbers, to how many, with a bias or not.",
         tolerance=0,
     ),
 }  # fmt: skip

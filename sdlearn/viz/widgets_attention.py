@@ -76,7 +76,11 @@ def _told(shares: Tensor) -> str:
 def _film(words: list[str], maps: Tensor, veiled: list[Image.Image], places: list[int], limit: float) -> Plot:
     """Every word, one column each, at an early, a middle and the last step."""
     chosen = sorted({1 if len(places) > 3 else 0, len(places) // 2, len(places) - 1})
-    rows = {f"step {places[k] + 1}": veiled[k * len(words) : (k + 1) * len(words)] for k in chosen}
+    key = f" (share of a place's attention: dark is 0, light {limit:.2f} or more)"
+    rows = {
+        f"step {places[k] + 1}{'' if number else key}": veiled[k * len(words) : (k + 1) * len(words)]
+        for number, k in enumerate(chosen)
+    }
     told = " ".join(f"“{word}”: {_told(shares)}" for word, shares in zip(words, maps[chosen[-1]]))
     alt = f"Attention to each word over the picture; dark is 0, light {limit:.2f} or more. At the last step: {told}"
     return strip(rows, words, alt=alt, zoom=1)

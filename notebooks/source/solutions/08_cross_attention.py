@@ -35,7 +35,7 @@ assert math.isclose(
 check("08.1", answer)
 
 # %% [markdown]
-# **08.2** The keys compete for each question: the softmax runs over the last axis, and each row sums to 1.
+# **08.2** The keys compete for each query: the softmax runs over the last axis, and each row sums to 1.
 
 # %%
 # solution 08.2
