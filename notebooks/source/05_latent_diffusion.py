@@ -129,8 +129,8 @@ for name, factor in {"A": 48, "B": 64, "C": 8}.items():
 
 # %% [markdown]
 # It is B, or nearly. After its first layer a U-Net does not care whether a place had three colours or four latent
-# channels. It has its own 32 channels at each *place*, and there are 64 times fewer places. (What belongs to a
-# channel or to the timestep, and not to a place, does not shrink.)
+# channels. It has its own 32 channels at each *place*, and there are 64 times fewer places. (What does not belong to
+# a place does not shrink.)
 #
 # The time falls less than the memory: each layer has a fixed cost, however small its input is. But with attention,
 # where each place looks at each other (chapter 08), it is the *pairs* of places that count:
@@ -167,9 +167,7 @@ viz.strip(
 #
 # Everything below it (timestep, noise, mixing, guess) stays as it was, and so could the loss. (Section 3 adds two
 # things to the loss that latents do not ask for: a weight, and room for words.) The autoencoder is *frozen*: it has
-# been trained before, and no gradient reaches it. (Trained together, good pictures and easy latents would have to be
-# weighed against each other.)
-
+# been trained before, and no gradient reaches it.
 
 # %%
 @torch.no_grad()
@@ -203,8 +201,8 @@ for _ in range(3):
 print(f"encoding 2 pictures: {1000 * min(times):.0f} ms; the network's whole step: {1000 * fast:.0f} ms")
 
 # %% [markdown]
-# The line that was to save time takes longer than all the rest. And each picture is encoded again and again, whenever
-# its turn comes, always with the same answer: the encoder is frozen.
+# The line that was to save time takes longer than all the rest. And each picture is encoded again whenever its turn
+# comes, always with the same answer: the encoder is frozen.
 #
 # So we encode each picture *once*, before the training. What do we keep? Not a draw, but what it is drawn *from*:
 # mean and spread. Then each step can still have fresh latents, as if the encoder had run.
@@ -270,7 +268,7 @@ print(f", latents of all pictures by {frozen.mean.float().std():.2f}")
 
 # %% [markdown]
 # They agree, up to the short numbers that we compute and keep with (half of the usual length). What is saved we count
-# below, when we know the number of steps.
+# below.
 #
 # Look at the last line. The encoder is almost certain of its latents here, so a fresh draw changes little. It would
 # make little difference to keep the mean alone, in half of the room. We keep both because the model is defined so.
@@ -319,8 +317,8 @@ for t in (0, 30, 100, 300, 600):
 # $$L = \mathbb{E}\,\big\| \varepsilon - \varepsilon_\theta(z_t,\, t,\, \tau(y)) \big\|^2 , \qquad
 # z_t = \sqrt{\bar\alpha_t}\,z_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon$$
 #
-# $z_0$ are the *scaled* latents, y is the caption, and τ the text encoder that makes vectors of it (chapter 07 builds it). How
-# the U-Net listens to them is the subject of chapter 08. The loss need not know.
+# $z_0$ are the *scaled* latents, y is the caption, and τ the text encoder that makes vectors of it (chapter 07 builds
+# it). How the U-Net listens to them is the subject of chapter 08. The loss need not know.
 
 # %%
 # -> sdlearn/training/latents.py
@@ -380,9 +378,8 @@ for text in ("a picture of a cat", "a picture of a blue boat"):
 
 # %% [markdown]
 # The right words make the error smaller, wrong words make it larger. That is all the reason why a network learns to
-# listen: nobody orders it to obey the text. The text helps to hear the noise. (When *nothing* is said, it still knows
-# a good deal. In training one caption in ten was replaced by the empty one. What that is good for is told in
-# chapter 09.)
+# listen: nobody orders it to obey the text. The text helps to hear the noise. (In training one caption in ten was the
+# empty one. Chapter 09 tells what that is good for.)
 
 # %% [markdown]
 # ## 4 · A live run
@@ -426,8 +423,8 @@ curve.axes[0].set_title("mse (log scale): each step pale, a running mean strong"
 curve
 
 # %% [markdown]
-# The figure shows the plain mean squared error. What is made small is the weighted loss. With the encoder in the
-# loop, the run would have taken longer by the time that is printed.
+# The figure shows the plain mean squared error. What is made small is the weighted loss. The time saved is the
+# encoder's, had it run in the loop.
 #
 # What has been learnt? First the numbers, on unseen cats. Then the *beliefs*: the latents that are left without the
 # guessed noise (chapter 02), decoded.
@@ -499,18 +496,16 @@ viz.strip(
 
 # %% [markdown]
 # Let us be honest about the live run. At each timestep it guesses the noise several times worse than the shipped
-# network. What this does to a belief depends on t, as the belief is *computed* from the guess: an error counts (1 −
-# ᾱ) / ᾱ times. At t = 100 it hardly counts, and any network would look good. At t = 900 it is magnified, the live run
-# falls to pieces, and this is where drawing begins. So its pictures are poor: backgrounds break into patches, and
-# cats melt, or are missing. And it knows nothing but cats. The shipped U-Net is larger and has learnt for much
-# longer, from pictures of all kinds. Without words it draws what it likes, and sometimes half of one thing and half
-# of another.
+# network. What this does to a belief depends on t, as the belief is *computed* from the guess: an error counts
+# (1 − ᾱ) / ᾱ times. At t = 100 it hardly counts, and any network would look good. At t = 900 it is magnified, the
+# live run falls to pieces, and this is where drawing begins. So its pictures are poor: backgrounds break into
+# patches, and cats melt, or are missing. And it knows nothing but cats. The shipped U-Net is larger and has learnt
+# for much longer, from pictures of all kinds. Without words it draws what it likes.
 #
 # Its belief at t = 900 is pale, and that is no fault. So much noise fits many pictures, and the guess with the
 # smallest error is their mean.
 #
-# Still: the loop is that of chapter 02, and its pictures have 128 pixels where they had 32. Edges and stripes are the
-# decoder's work. The U-Net only has to say what is where.
+# Edges and stripes are the decoder's work. The U-Net only has to say what is where.
 
 # %% [markdown]
 # ## 5 · Looking on while it draws
@@ -551,8 +546,7 @@ viz.strip(
 # The squares are coarse, and in the end the colours are poor: red and orange turn to brown. A place of the latents
 # holds more than its mean colour, and a matrix cannot tell these things apart. But early on one sees where the things
 # will be, and whether the picture is worth waiting for. (The background may still change: the sand of step 1 is snow
-# in the end.) Tools for Stable Diffusion show such previews while they draw. Mind *what* is shown: x₀, the belief,
-# and not x, which is noise until late. (Both are latents here. The samplers say x, whatever they work on.)
+# in the end.)  Mind *what* is shown: x₀, the belief, and not x, which is noise until late. (Both are latents here.)
 #
 # While the notebook is running, every step of this run stands under a slider:
 
@@ -565,7 +559,8 @@ widgets.run_explorer(run, pipe=pipe)
 # ## 6 · The size of the picture
 #
 # In which argument did we say how large the picture is to be? In none: the noise has a shape, and everything follows
-# it. Convolutions do not mind how wide their input is: the same filter is used at every place (chapter 02).
+# it. (Sides are multiples of 8, as a latent stands for so many pixels.) Convolutions do not mind how wide their input
+# is: the same filter is used at every place (chapter 02).
 #
 # **Guess:** the model has only ever seen square pictures with one or two things. We ask for "a cat in the snow", and
 # make the noise twice as wide. **One wide landscape with a cat? One stretched cat? Two cats?** And what if we keep
@@ -616,9 +611,8 @@ viz.strip(
 # comes again. This is the **"two heads"** problem: the first Stable Diffusion has learnt from pictures of 512 x 512,
 # and a portrait that is much taller may get a second head on top of the first.
 #
-# Let us count instead of showing chosen pictures. In the snow only the cat is warm: red exceeds blue by far. So
-# we count connected warm regions. First the counter is tried on drawn scenes, where we know the answer.
-
+# Let us count. In the snow only the cat is warm: red exceeds blue by far. So we count connected warm regions, first
+# in drawn scenes, where we know the answer.
 
 # %%
 def cats_in(picture, least=120):
@@ -647,22 +641,21 @@ for name, found in counts.items():
 # %% [markdown]
 # At the trained size there is one cat in each picture. Twice as wide, there are two in all of them. In tall ones
 # there are often two or more, and one of them sits in the air. (In brackets: the 95 % interval. Eight pictures are
-# few, so "often" is vague.) The counter says too little: cats that touch are one to it, as in the second and the
-# fourth tall picture, and a white cat is none.
+# few.) The counter says too little: cats that touch are one to it, as in the second and the fourth tall picture, and
+# a white cat is none.
 #
 # Why? A convolution hardly knows *where* it is. Only the padding at the border tells it (Islam et al. 2021), and so
-# the ground finds the lower edge. For the cats this is a likely reason: the network has learnt that so much of a
-# picture has a cat in it, and here there are two such pieces. The parts that see far (the deepest level, and
-# attention) could know of both, but in training they have never met a picture of this size. We have not tested which
-# part is to blame.
+# the ground finds the lower edge. A likely reason for the cats, which we have not tested: the network has learnt that
+# so much of a picture has a cat in it, and here are two such pieces. The parts that see far (the deepest level, and
+# attention) have never met a picture of this size.
 
 # %% [markdown]
 # ## 7 · What helps
 #
 # What is where in a picture is decided early, while the noise is large. So: let this happen at the size that the
 # model knows. Draw small, make the picture larger by other means, add *some* noise, and let the model finish the
-# rest. To start from a picture with noise on it is called image to image (Meng et al. 2021), and chapter 11 builds
-# it. Its `strength` says how large the noise is: at 1 hardly anything of the picture is left.
+# rest. This is image to image (Meng et al. 2021); chapter 11 builds it. Its `strength` says how large the noise is:
+# at 1 hardly anything of the picture is left.
 #
 # First the wide landscape. We take six square pictures, repeat their left and right edges outwards, and try two
 # strengths.
@@ -691,15 +684,13 @@ viz.strip(
 )
 
 # %% [markdown]
-# Snow and sky are so plain that the crude canvas is nearly good. Image to image makes its straight horizon uneven.
-# What counts is what does *not* come: at 0.8 there is much noise, and still one cat in each picture. At 1 most have
-# two or more again. (The little that is left of the canvas may still show: in the first and third picture a cat
-# stands about where it stood.)
+# Snow and sky are so plain that the crude canvas is nearly good. What counts is what does *not* come: at 0.8 there is
+# much noise, and still one cat in each picture. At 1 most have two or more again. (Hardly anything is not nothing:
+# the cats of the canvas may still show.)
 #
-# The usual advice is a little different: draw at the trained size, *enlarge* the picture, then image to image (many
-# tools call this "hires fix"). Does that help as well? We enlarge two kinds to 256 pixels, both with the first three
-# seeds: cats of the usual size, and cats that were asked for as small.
-
+# The usual advice: draw at the trained size, *enlarge*, then image to image (many tools call this "hires fix"). Does
+# that help as well? We enlarge two kinds to 256 pixels, both with the first three seeds: cats of the usual size, and
+# cats that were asked for as small.
 
 # %%
 def enlarged(ones, side):
@@ -726,17 +717,16 @@ viz.strip(
 # Canvas, strength and text are the same; the size of the cat differs, and it matters. A usual cat, enlarged, is
 # larger than any that the model has seen. It becomes a heap of cats of the usual size. None comes in the empty sky,
 # so it is not the canvas alone. The small ones land at a size that it knows, and the second and third stay one. The
-# first, a muddle of colours from the start, becomes two. (Three pictures a row are few.) Stable Diffusion has learnt
-# from photographs taken from near and from far, which is a likely reason why enlarging works better there.
+# first, a muddle of colours from the start, becomes two. (Three pictures a row are few.) Stable Diffusion has seen
+# things from near and from far, and may fare better.
 
 # %% [markdown]
 # ## 8 · Your loop in place of the pipeline
 #
-# Time for the sentence of the course. We write the whole way from noise to picture with this chapter's means: noise
-# in latents' shape, the shipped U-Net, a sampler of chapter 03, the latents divided by the scaling factor, the
-# decoder. Two things are taken as given: the text vectors (chapter 07) and the line that mixes the answers with and
-# without the text (chapter 09). The noise levels are those of the pipeline's own run.
-
+# Time for the sentence of the course, with this chapter's means: noise in latents' shape, the shipped U-Net, a
+# sampler of chapter 03, the latents divided by the scaling factor, the decoder. Two things are taken as given: the
+# text vectors (chapter 07) and the line that mixes the answers with and without the text (chapter 09). The noise
+# levels are those of the pipeline's own run.
 
 # %%
 @torch.no_grad()
@@ -777,8 +767,7 @@ viz.strip(
 )
 
 # %% [markdown]
-# And the training? One step of the shipped model's, with all that belongs to it, against the package's function. Here
-# it is written out with chapter 02's tools and the weight:
+# And the training? One step of the shipped model's, written out, against the package's function:
 
 # %%
 import sdlearn.training.latents as package
@@ -824,8 +813,8 @@ print("there and back:", *(f"{psnr(one, pictures[k]):.1f} dB" for one, k in zip(
 
 # %% [markdown]
 # The test is passed. Then the two functions are used. The left column is as it should be. In the right one the U-Net
-# and the noise are the same, and *one* end is new. Above: the end of a drawing. Below: an unseen picture, noised to t
-# = 500, and the shipped U-Net's belief.
+# and the noise are the same, and *one* end is new. Above: the end of a drawing. Below: an unseen picture, noised to
+# t = 500, and the shipped U-Net's belief.
 
 # %%
 with torch.no_grad():
@@ -890,22 +879,20 @@ print(
 # %% [markdown]
 # Each end spoils something else. In the upper picture the U-Net was right, and the decoder got latents that were too
 # small: outlines survive where colours do not. In the lower one the U-Net was shown latents larger than any it had
-# seen. At t = 100 its error is more than twice that of saying nothing (section 4). At t = 900, where nearly all is
-# noise, it is small still, though several times what it should be. Worse, whoever *trains* with this bug will not see
-# much of it. The network learns with the latents that it gets, and both ends agree. Only the schedule is another one
-# than it says: at each timestep more of the picture is left.
+# seen. At t = 100 its error is more than twice that of saying nothing (section 4). At t = 900 it is small still,
+# though several times what it should be. Worse, whoever *trains* with this bug will not see much of it. The network
+# learns with the latents that it gets, and both ends agree. Only the schedule is another one than it says: at each
+# timestep more of the picture is left.
 #
 # It has happened in well-known places. MONAI's inferer had to be taught to divide before decoding (pull request
-# `#214`). So had the pipeline of diffusers for latent diffusion without text (issue `#5166`); afterwards a published
-# model gave "weird images" there, until a user took a line out again (issue `#6725`), so it may have been trained
-# without the factor. The factor belongs to the weights. The team of a large video model forgot to *multiply* in
-# training, for the pictures that its videos start from. Programs that run it must have a switch for it: the comment
-# in diffusers says so (quoted in finetrainers issue `#101`, where somebody did not know, and the results came out
-# darker).
+# `#214`). So had a pipeline of diffusers (issue `#5166`); later a published model gave "weird images" there, until a
+# user took a line out again (issue `#6725`). It may have been trained without the factor: the factor belongs to the
+# weights. The team of a large video model forgot to *multiply* in training, for the pictures that its videos start
+# from. Programs that run it need a switch: finetrainers issue `#101` quotes the comment in diffusers that says so.
 #
 # So test each end against something outside. `assert 0.8 < z.std() < 1.25` on what the U-Net is fed finds the missing
-# multiplication. It is blind to the missing division. That is found by decoding what the package's encoder gives, as
-# above: a picture that should come back with about 30 dB comes back with far less.
+# multiplication. It is blind to the missing division. That is found by decoding what the package's encoder gives: the
+# picture comes back with far fewer decibels.
 
 # %% [markdown]
 # ## 10 · Your turn
