@@ -169,6 +169,7 @@ viz.strip(
 # things to the loss that latents do not ask for: a weight, and room for words.) The autoencoder is *frozen*: it has
 # been trained before, and no gradient reaches it.
 
+
 # %%
 @torch.no_grad()
 def latents_of(chosen, noise_z):
@@ -201,8 +202,8 @@ for _ in range(3):
 print(f"encoding 2 pictures: {1000 * min(times):.0f} ms; the network's whole step: {1000 * fast:.0f} ms")
 
 # %% [markdown]
-# The line that was to save time takes longer than all the rest. And each picture is encoded again whenever its turn
-# comes, always with the same answer: the encoder is frozen.
+# The line that was to save time takes about as long as all the rest, or longer. And each picture is encoded again
+# whenever its turn comes, always with the same answer: the encoder is frozen.
 #
 # So we encode each picture *once*, before the training. What do we keep? Not a draw, but what it is drawn *from*:
 # mean and spread. Then each step can still have fresh latents, as if the encoder had run.
@@ -261,9 +262,7 @@ room = frozen.mean.nbytes + frozen.std.nbytes
 print(
     f"kept: {room / 1e6:.1f} MB; the same pictures as pixels, a byte a number: {pictures.nbytes / 1e6:.1f} MB"
 )
-print(
-    f"the encoder's doubt: two draws for one picture differ by about {frozen.std.float().mean():.3f}", end=""
-)
+print(f"the encoder's doubt: draws for one picture spread by {frozen.std.float().mean():.3f}", end="")
 print(f", latents of all pictures by {frozen.mean.float().std():.2f}")
 
 # %% [markdown]
@@ -456,9 +455,10 @@ viz.strip(
     rows,
     [f"t = {t}" for t in levels],
     zoom=1,
-    alt="A cat on a beach at five noise levels. Noisy latents decode to the scene at t = 100 and to coloured patches "
-    "later. The live run's beliefs show the cat up to t = 700, with blotches, and patches at 900. The shipped "
-    "U-Net's are clean up to 500, and pale shapes at 900.",
+    alt="A cat on a beach at five noise levels. Noisy latents decode to the scene at t = 100 and to coloured "
+    "patches later. The live run's beliefs show the cat up to t = 500, blotched at 700, and patches at "
+    "900. The shipped U-Net's are clean up to 500, a blotched figure at 700, a pale veil over the beach "
+    "at 900.",
 )
 
 # %% [markdown]
@@ -490,8 +490,8 @@ viz.strip(
         "by the shipped U-Net, without words": pipe.decode(sample(pipe.unet, start)),
     },
     zoom=1,
-    alt="Six pictures each. The live run's are blotched: most show something like a cat, some over a broken "
-    "background, one hardly anything. The shipped network's show clean backgrounds and things of all kinds.",
+    alt="Six pictures each. The live run's are blotched: heaps of orange or red, some with ears, over broken "
+    "backgrounds, and one without. The shipped network's show clean backgrounds and things of all kinds.",
 )
 
 # %% [markdown]
@@ -499,7 +499,7 @@ viz.strip(
 # network. What this does to a belief depends on t, as the belief is *computed* from the guess: an error counts
 # (1 − ᾱ) / ᾱ times. At t = 100 it hardly counts, and any network would look good. At t = 900 it is magnified, the
 # live run falls to pieces, and this is where drawing begins. So its pictures are poor: backgrounds break into
-# patches, and cats melt, or are missing. And it knows nothing but cats. The shipped U-Net is larger and has learnt
+# patches, and cats are heaps, or missing. And it knows nothing but cats. The shipped U-Net is larger and has learnt
 # for much longer, from pictures of all kinds. Without words it draws what it likes.
 #
 # Its belief at t = 900 is pale, and that is no fault. So much noise fits many pictures, and the guess with the
@@ -512,7 +512,8 @@ viz.strip(
 #
 # In pixel space one can watch a picture grow. Here the sampler holds latents. To look at them we must decode, at each
 # step. What does that cost? Chapter 04 fitted a cheap substitute by least squares: a small matrix that turns the
-# latents of each place, 4 numbers and a constant, into its mean colour. We fit it on 48 scenes of all kinds.
+# latents of each place, 4 numbers and a constant, into its mean colour. We fit it on 48 scenes of all kinds, and take
+# the time of a step of the U-Net, too.
 
 # %%
 varied = [render(example(3, k)[0]) for k in range(48)]
@@ -543,10 +544,11 @@ viz.strip(
 )
 
 # %% [markdown]
-# The squares are coarse, and in the end the colours are poor: red and orange turn to brown. A place of the latents
-# holds more than its mean colour, and a matrix cannot tell these things apart. But early on one sees where the things
-# will be, and whether the picture is worth waiting for. (The background may still change: the sand of step 1 is snow
-# in the end.)  Mind *what* is shown: x₀, the belief, and not x, which is noise until late. (Both are latents here.)
+# To decode each belief would take longer than the steps themselves. The matrix costs next to nothing, but its squares
+# are coarse, and in the end the colours are poor: red and orange turn to brown. A place of the latents holds more
+# than its mean colour, and a matrix cannot tell these things apart. But early on one sees where the things will be,
+# and whether the picture is worth waiting for. (The background may still change: the sand of step 1 is snow in the
+# end.)  Mind *what* is shown: x₀, the belief, and not x, which is noise until late. (Both are latents here.)
 #
 # While the notebook is running, every step of this run stands under a slider:
 
@@ -595,8 +597,8 @@ for name, ones in [*sizes.items(), ("square, told to be wide", told)]:
 viz.strip(
     {"square": sizes["square"], "square, told to be wide": told, "tall": sizes["tall"]},
     zoom=1,
-    alt="Square: one cat in each of eight pictures. Square, told to be wide: square, and one cat. Tall: in three of "
-    "eight pictures one cat, in the others two or three, one of them in the air.",
+    alt="Square: one cat in each of eight pictures. Square, told to be wide: square, and one cat. Tall: in "
+    "two of eight pictures one cat, in the others two or three, most often one of them in the air.",
 )
 
 # %%
@@ -613,6 +615,7 @@ viz.strip(
 #
 # Let us count. In the snow only the cat is warm: red exceeds blue by far. So we count connected warm regions, first
 # in drawn scenes, where we know the answer.
+
 
 # %%
 def cats_in(picture, least=120):
@@ -635,14 +638,14 @@ for k in range(20):
 print(f"true scenes counted right: {sum(truth)} of {len(truth)}")
 counts = {name: [cats_in(one) for one in ones] for name, ones in sizes.items()}
 for name, found in counts.items():
-    several = Share(sum(number > 1 for number in found), len(found))
+    several = Share(sum(number > 1 for number in found), len(found))  # with a 95 % interval
     print(f"{name:7s} cats {found}, two or more in {several}")
 
 # %% [markdown]
 # At the trained size there is one cat in each picture. Twice as wide, there are two in all of them. In tall ones
-# there are often two or more, and one of them sits in the air. (In brackets: the 95 % interval. Eight pictures are
-# few.) The counter says too little: cats that touch are one to it, as in the second and the fourth tall picture, and
-# a white cat is none.
+# there are often two or more, and mostly one of them sits in the air. (In brackets: the 95 % interval. Eight pictures
+# are few.) The counter says too little: cats that touch are one to it, as in the second and the fourth tall picture,
+# and a white cat is none, as in the sixth.
 #
 # Why? A convolution hardly knows *where* it is. Only the padding at the border tells it (Islam et al. 2021), and so
 # the ground finds the lower edge. A likely reason for the cats, which we have not tested: the network has learnt that
@@ -679,8 +682,8 @@ for name, ones in finished.items():
 viz.strip(
     {name: ones[:3] for name, ones in finished.items()},
     zoom=1,
-    alt="Three wide pictures in five rows. The canvas: one cat, beside it streaks. Up to strength 0.6: the same cat, "
-    "and snow beside it. At 0.8 sometimes a second cat, at 1 nearly always two or more.",
+    alt="Three wide pictures in three rows. The canvas: one cat. At strength 0.8: the same cat before an "
+    "uneven horizon. At 1: two or three cats.",
 )
 
 # %% [markdown]
@@ -691,6 +694,7 @@ viz.strip(
 # The usual advice: draw at the trained size, *enlarge*, then image to image (many tools call this "hires fix"). Does
 # that help as well? We enlarge two kinds to 256 pixels, both with the first three seeds: cats of the usual size, and
 # cats that were asked for as small.
+
 
 # %%
 def enlarged(ones, side):
@@ -709,8 +713,9 @@ viz.strip(
     rows,
     [*["enlarged"] * 3, *["after image to image"] * 3],
     zoom=0.8,
-    alt="Two rows. A usual cat, enlarged twice, has become a heap of three or four cats after image to image. Small "
-    "cats, enlarged twice: the first, a muddle of two, has become two on top of each other, two have stayed one.",
+    alt="Two rows. A usual cat, enlarged twice, has become a heap of three or four cats after image to image. "
+    "Small cats, enlarged twice: the first, pink and orange, has become two on top of each other, two "
+    "have stayed one.",
 )
 
 # %% [markdown]
@@ -727,6 +732,7 @@ viz.strip(
 # sampler of chapter 03, the latents divided by the scaling factor, the decoder. Two things are taken as given: the
 # text vectors (chapter 07) and the line that mixes the answers with and without the text (chapter 09). The noise
 # levels are those of the pipeline's own run.
+
 
 # %%
 @torch.no_grad()
