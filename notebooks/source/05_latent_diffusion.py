@@ -495,10 +495,10 @@ viz.strip(
 )
 
 # %% [markdown]
-# Let us be honest about the live run. At each timestep it guesses the noise several times worse than the shipped
-# network. What this does to a belief depends on t, as the belief is *computed* from the guess: an error counts
-# (1 − ᾱ) / ᾱ times. At t = 100 it hardly counts, and any network would look good. At t = 900 it is magnified, the
-# live run falls to pieces, and this is where drawing begins. So its pictures are poor: backgrounds break into
+# Let us be honest about the live run. At each of the three timesteps its error is about three times that of the
+# shipped network. What this does to a belief depends on t, as the belief is *computed* from the guess: an error
+# counts (1 − ᾱ) / ᾱ times. At t = 100 it hardly counts, and even a poor guess looks good. At t = 900 it is magnified,
+# the live run falls to pieces, and this is where drawing begins. So its pictures are poor: backgrounds break into
 # patches, and cats are heaps, or missing. And it knows nothing but cats. The shipped U-Net is larger and has learnt
 # for much longer, from pictures of all kinds. Without words it draws what it likes.
 #
@@ -548,7 +548,7 @@ viz.strip(
 # are coarse, and in the end the colours are poor: red and orange turn to brown. A place of the latents holds more
 # than its mean colour, and a matrix cannot tell these things apart. But early on one sees where the things will be,
 # and whether the picture is worth waiting for. (The background may still change: the sand of step 1 is snow in the
-# end.)  Mind *what* is shown: x₀, the belief, and not x, which is noise until late. (Both are latents here.)
+# end.) Mind *what* is shown: x₀, the belief, and not x, which is noise until late. (Both are latents here.)
 #
 # While the notebook is running, every step of this run stands under a slider:
 
@@ -647,8 +647,8 @@ for name, found in counts.items():
 # are few.) The counter says too little: cats that touch are one to it, as in the second and the fourth tall picture,
 # and a white cat is none, as in the sixth.
 #
-# Why? A convolution hardly knows *where* it is. Only the padding at the border tells it (Islam et al. 2021), and so
-# the ground finds the lower edge. A likely reason for the cats, which we have not tested: the network has learnt that
+# Why? A convolution hardly knows *where* it is. The padding at the border gives the edges away (Islam et al. 2021),
+# which may be why the ground lies right. A likely reason for the cats, not tested either: the network has learnt that
 # so much of a picture has a cat in it, and here are two such pieces. The parts that see far (the deepest level, and
 # attention) have never met a picture of this size.
 
