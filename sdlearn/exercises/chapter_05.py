@@ -26,8 +26,10 @@ EXERCISES = {
         right=[4, 64, 96],
         praise="The noise has this shape, and the picture follows it. Nothing of it is in the prompt.",
         mistakes=(
-            Mistake([4, 96, 64], "The numbers are there, in the order of pictures: width before height. Tensors have "
-                    "the height first. Try torch.zeros and F.interpolate, or look at `in_latents` of a wide picture."),
+            Mistake([4, 96, 64], "All three numbers are there. Which side is which? Look at how `drawn` of section 6 "
+                    "makes the noise of a wide picture."),
+            Mistake([4, 16, 16], "That is the noise of this chapter's own pictures, 128 pixels wide and high. Which "
+                    "size is asked for?"),
             Mistake([3, 64, 96], "These are the colours of a picture. How many channels has this autoencoder's code?"),
             Mistake([3, 512, 768], "That is the picture. The noise is drawn where the U-Net works: behind the "
                     "encoder."),
@@ -51,6 +53,7 @@ EXERCISES = {
             Mistake(64, "You multiplied three fours. Count sides, then places, then pairs, one after the other."),
             Mistake(4096, "That is this chapter's autoencoder, with sides 8 times shorter. Here they are 4 times "
                     "shorter."),
+            Mistake(1 / 256, "That is what is left, as a share. How many *times fewer* is asked: the other way round."),
             Mistake(8, "Doubling is not squaring: write down both numbers of places for a picture of 32 x 32."),
         ),
         otherwise="Take a picture of 32 x 32 pixels, count places and pairs, then the same for 8 x 8 latents.",
@@ -82,7 +85,8 @@ EXERCISES = {
         right=25,
         praise="The whole schedule is shifted: what is called nearly pure noise still shows the picture.",
         mistakes=(
-            Mistake(5, "That is the spread. The ratio is one of variances: ᾱ / (1 - ᾱ), not its root."),
+            Mistake(5, "So many times too large is the *spread*. Look at ᾱ / (1 - ᾱ) and at the mixing formula: is ᾱ "
+                    "what the picture is multiplied by?"),
             Mistake(0.2, "That is the factor which was forgotten. Is the signal too strong or too weak without it, and "
                     "is the ratio one of spreads?"),
             Mistake(0.04, "The square is right, the direction is not: without the factor, are the latents larger or "

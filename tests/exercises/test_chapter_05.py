@@ -10,7 +10,8 @@ from sdlearn.exercises.chapter_05 import EXERCISES
 @pytest.mark.parametrize(
     "name, answer, words",
     [
-        ("05.1", (4, 768 // 8, 512 // 8), "height first"),
+        ("05.1", (4, 768 // 8, 512 // 8), "Which side is which"),
+        ("05.1", [4, 128 // 8, 128 // 8], "own pictures"),
         ("05.1", [3, 512 // 8, 768 // 8], "colours of a picture"),
         ("05.1", torch.Size([3, 512, 768]), "behind the encoder"),
         ("05.1", [4, 512, 768], "still pixels"),
@@ -23,6 +24,7 @@ from sdlearn.exercises.chapter_05 import EXERCISES
         ("05.2", 4**3, "three fours"),
         ("05.2", 64**2, "8 times shorter"),
         ("05.2", 2 * 4, "not squaring"),
+        ("05.2", (8 / 32) ** 4, "other way round"),
         ("05.2", 100, "32 x 32"),
         ("05.3", lambda z, s, k, n: k.sqrt() * z + (1 - k).sqrt() * n, "own"),
         ("05.3", lambda z, s, k, n: k.sqrt() * (z / s) + (1 - k).sqrt() * n, "out of"),
@@ -31,7 +33,7 @@ from sdlearn.exercises.chapter_05 import EXERCISES
         ("05.3", lambda z, s, k, n: s * z + (1 - k).sqrt() * n, "stays as large"),
         ("05.3", lambda z, s, k, n: z, "a latent of zeros"),
         ("05.3", lambda z, s: z, "Your function stopped"),
-        ("05.4", 1 / 0.2, "not its root"),
+        ("05.4", 1 / 0.2, "mixing formula"),
         ("05.4", 0.2, "was forgotten"),
         ("05.4", 1 / 25, "the direction is not"),
         ("05.4", 1.0, "Was the noise"),
