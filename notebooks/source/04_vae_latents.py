@@ -548,9 +548,9 @@ viz.strip(
 # step changes less, but its pictures differ less, too.) What the price surely buys is a modest, common scale.
 #
 # Stable Diffusion's price is about a millionth; the order is left to the U-Net. Against blur its loss has two more
-# terms (Rombach et al. 2022, section 3.1). A *perceptual* one compares what a trained network sees in both pictures. An
-# *adversarial* one is a network that learns to tell painted patches from real ones. Both prefer one sharp answer to a
-# mean, so its decoder invents texture. The course's counts absolute differences and edges, at a small price.
+# terms (section 3.1 of Rombach et al. 2022). A *perceptual* one compares what a trained network sees in both pictures.
+# An *adversarial* one is a network that learns to tell painted patches from real ones. Both prefer one sharp answer to
+# a mean, so its decoder invents texture. The course's counts absolute differences and edges, at a small price.
 #
 # ## 6 · The scaling factor
 #
@@ -620,8 +620,8 @@ viz.strip(
 # ## 8 · Neighbours
 #
 # Are neighbours among the latents alike in what they show? We look up for each picture the nearest other one by pixels
-# and by latents, and ask whether the two have the same background, or a thing in common. Chance is what *all* pairs
-# have in common. (In brackets: 95 % intervals.)
+# and by latents, and ask whether the two share the background, or a kind of thing. Chance is what *all* pairs have in
+# common:
 
 # %%
 from sdlearn.evaluate import Share
@@ -646,6 +646,7 @@ print(
         *(n / len(every) for n in in_common(every))
     )
 )
+print("in brackets: 95 % intervals")
 by = {"pixels": nearest(pictures), "latents": nearest(latents)}
 for name, places in by.items():
     ground, things = in_common([(scenes[i], scenes[j]) for i, j in enumerate(places.tolist())])
@@ -677,8 +678,8 @@ for share, decibels in zip(STEPS, after_steps(vae, latents[:8]), strict=True):
 # ## 9 · Walking
 #
 # If neighbours are alike, one can walk. Half-way between two pictures: in pixels, in latents along a straight line, and
-# in latents along a *sphere*. A straight line between two points on a ball cuts through the inside; the arc (Shoemake
-# 1985, often called slerp) stays on the surface.
+# in latents along a *sphere*. A straight line between two points on a ball cuts through the inside; the arc (often
+# called slerp; Shoemake 1985) stays on the surface.
 
 
 # %%
@@ -713,7 +714,7 @@ viz.strip(
 )
 
 # %% [markdown]
-# Pixels give a double exposure. In latents, ghosts of the other picture still shine through at 25 % and 75 %; in the
+# Pixels give a double exposure. In latents, ghosts of the other picture still shine through early and late; in the
 # middle many places take a colour of their own, with an outline. Half-way is no scene that anyone would draw.  These
 # latents are tied to places, so a mean of two lies off the sheet. That latents make a walk *meaningful* is often said;
 # here it is half true. And the sphere changes little.
@@ -744,8 +745,8 @@ explorer
 
 # %% [markdown]
 # The U-Net leads each noise back to a scene. In the middle the straight way is too weak, and there this model draws a
-# beach, which neither end has. On the sphere the strength stays right, yet at 75 % the moon is in shards: the right
-# strength promises no good picture. (One pair of noises; other pairs take other ways.)
+# beach, which neither end has. On the sphere the strength stays right, yet at three quarters the moon is in shards: the
+# right strength promises no good picture. (One pair of noises; other pairs take other ways.)
 #
 # ## 10 · Another decoder: "VAE files"
 #
@@ -815,8 +816,6 @@ viz.strip(
 )
 
 # %% [markdown]
-# The same latents, the same picture, another painter.
-#
 # ## 11 · Latents without a decoder
 #
 # A preview at each step of a drawing should cost nothing. How much of the decoder is a mere change of colours? We fit a
