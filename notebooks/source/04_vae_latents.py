@@ -669,7 +669,7 @@ viz.strip(
 # And how smooth is the large model's space? The steps of section 5 again:
 
 # %%
-for share, decibels in zip(STEPS, after_steps(vae, latents[:8]), strict=True):
+for share, decibels in zip(STEPS, after_steps(vae, latents[:4]), strict=True):
     print(f"a step of {share:4.0%} of the spread: {decibels:.0f} dB")
 
 # %% [markdown]
