@@ -39,7 +39,7 @@ answer = 10 * math.log10(2**2 / 0.0016)
 check("04.2", answer)
 
 # %% [markdown]
-# **04.3** The formula of section 4, with σ² as the square of the spread. Its logarithm is twice that of the spread.
+# **04.3** The formula of section 4, with σ² as the square of the width. Its logarithm is twice that of the width.
 
 # %%
 # solution 04.3
@@ -53,7 +53,7 @@ check("04.3", price)
 
 # %% [markdown]
 # **04.4** The point is 2 − 0.5 = 1.5, the slope of its square there is twice that. The mean moves the point as it moves
-# itself, the spread moves it by the noise.
+# itself, the width moves it by the noise.
 
 # %%
 # solution 04.4
