@@ -6,6 +6,7 @@ import torch
 from sdlearn.attention import Attention, editing
 from sdlearn.config import UNetConfig
 from sdlearn.unet import UNet
+from sdlearn.viz.attention_maps import listening
 from tests.small_pipeline import randomise
 
 SMALL = UNetConfig(
@@ -54,6 +55,17 @@ def test_gather_takes_a_head_s_values_by_that_head_s_weights():
     torch.testing.assert_close(layer.gather(weights, context)[0, 0], layer.to_out[0](chosen))
 
 
+@torch.no_grad()
+def test_gather_stays_in_the_kind_of_number_of_its_layer():
+    layer = Attention(16, 4, 24).bfloat16()
+    x, context = numbers(2, 9, 16).bfloat16(), numbers(2, 5, 24, seed=1).bfloat16()
+    weights = layer.weights(x, context)
+    assert weights.dtype == torch.float32
+    gathered = layer.gather(weights, context)
+    assert gathered.dtype == torch.bfloat16
+    torch.testing.assert_close(gathered, layer(x, context), rtol=0.05, atol=0.02)
+
+
 def test_weights_that_are_handed_on_unchanged_change_nothing(unet):
     heard = []
 
@@ -86,3 +98,22 @@ def test_whose_words_have_no_weight_hears_no_words(unet):
             unet(numbers(1, 4, 8, 8), torch.tensor([10.0]), numbers(1, 5, 24, seed=seed)) for seed in (1, 2)
         ]
     assert torch.equal(*answers)
+
+
+def test_of_two_edits_the_inner_one_is_used_and_listeners_hear_what_was_before(unet):
+    with editing(unet, lambda weights: 2 * weights):
+        doubled = ask(unet)
+    with editing(unet, torch.zeros_like), editing(unet, lambda weights: 2 * weights):
+        assert torch.equal(ask(unet), doubled)
+    with editing(unet, torch.zeros_like), listening(unet) as heard:
+        ask(unet)
+    assert len(heard) == 6
+    assert all(torch.allclose(one.sum(dim=-1), torch.ones(2, 2, 16)) for one in heard)
+
+
+def test_a_network_without_cross_attention_cannot_be_edited():
+    with (
+        pytest.raises(ValueError, match="no cross-attention layer"),
+        editing(Attention(16, 4), torch.zeros_like),
+    ):
+        pass

@@ -497,7 +497,8 @@ print(f"share of the small U-Net's time: {time_in_transformers(pipe.unet):.0%}")
 def editing(network: nn.Module, edit: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Inside ``with``: each cross-attention layer's weights (B, heads, L, S) pass through ``edit`` before their use.
 
-    The layers are found by their published name, ``attn2``. Afterwards the network is as it was.
+    The layers are found by their published name, ``attn2``. Afterwards the network is as it was. It does not nest:
+    of two edits the inner one alone is used. Whoever listens beside it hears the weights as they were before ``edit``.
     """
 
     def edited(layer: nn.Module, arguments: tuple[Tensor, Tensor], answer: Tensor) -> Tensor:
@@ -505,6 +506,8 @@ def editing(network: nn.Module, edit: Callable[[Tensor], Tensor]) -> Iterator[No
         return layer.gather(edit(layer.weights(x, context)), context)
 
     layers = [layer for name, layer in network.named_modules() if name.rpartition(".")[2] == "attn2"]
+    if not layers:
+        raise ValueError("editing: this network has no cross-attention layer (attn2) to edit.")
     hooks = [layer.register_forward_hook(edited) for layer in layers]
     try:
         yield
