@@ -127,3 +127,18 @@ def test_a_guided_sampler_ends_in_the_class():
 def test_impossible_scales_of_a_classifier(scale):
     with pytest.raises(ValueError, match="guidance_scale must be a finite number >= 0"):
         classifier_guidance(anything, log_first, scale)
+
+
+@pytest.mark.parametrize(
+    ("fit", "got"),
+    [
+        (log_classes, r"\(2, 2\), with a"),  # both classes
+        (lambda x, sigma: log_first(x, sigma).sum(), r"\(\), with a"),
+        (lambda x, sigma: log_first(x, sigma)[:1], r"\(1,\), with a"),
+        (torch.no_grad()(log_first), r"\(2,\), without a"),
+        (lambda x, sigma: torch.zeros(len(x)), r"\(2,\), without a"),
+    ],
+)
+def test_a_classifier_must_give_one_number_for_each_x(fit, got):
+    with pytest.raises(ValueError, match=f"a number with a gradient for each of the 2 x; got {got} gradient"):
+        classifier_guidance(anything, fit, 2)(torch.ones(2, 2, dtype=torch.float64), 1.0)

@@ -246,7 +246,13 @@ def classifier_guidance(
         pred = denoise(x, sigma)
         with torch.enable_grad():
             moved = x.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(log_probability(moved, sigma).sum(), moved)  # like x
+            fit = log_probability(moved, sigma)
+            if fit.shape != (len(x),) or not fit.requires_grad:
+                raise ValueError(
+                    f"log_probability must give a number with a gradient for each of the {len(x)} x; got "
+                    f"{tuple(fit.shape)}, {'with' if fit.requires_grad else 'without'} a gradient."
+                )
+            (gradient,) = torch.autograd.grad(fit.sum(), moved)  # like x
         eps_cond = pred.eps - sigma * gradient
         eps = pred.eps + scale * (eps_cond - pred.eps)
         return Prediction(x - sigma * eps, eps, eps_cond, pred.eps, pred.timestep)
