@@ -1,6 +1,7 @@
 """Figures of texts: likeness, tokens, attention to words."""
 
 import pkgutil
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from PIL import Image
 
 from sdlearn import viz
 from sdlearn.bpe import END, START, byte_symbols
-from sdlearn.tokenizer import Tokenizer
+from sdlearn.tokenizer import Tokenizer, TokenizerWork, WordWork
+from sdlearn.viz.figure import BAND, DPI
 from sdlearn.viz.text_plots import MOST_CUT, TINTS, readable
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -58,6 +60,20 @@ def test_a_matrix_leaves_its_labels_the_room_they_need(label):
     assert 0 <= left < 20
 
 
+@pytest.mark.parametrize(
+    "columns", [["mammoth mummies, mmmmmm", "a"], ["a", "mammoth mummies, mmmmmm"], ["mmmmmm", "w"]]
+)
+def test_a_matrix_leaves_its_columns_labels_the_room_they_need(columns):
+    plot = viz.similarity_matrix(torch.eye(2), ["a", "b"], columns)
+    plot.png()
+    width, height = plot.get_size_inches() * DPI
+    labels = plot.axes[0].get_xticklabels()
+    assert all(label.get_rotation() == 45 for label in labels)  # they are wider than their columns
+    places = [label.get_window_extent() for label in labels]
+    assert max(place.x1 for place in places) <= width
+    assert max(place.y1 for place in places) <= height - BAND  # below the key to the colours
+
+
 def test_similarities_above_zero_fill_the_scale_and_many_carry_no_numbers():
     values = 0.6 + 0.2 * torch.rand(20, 12, generator=torch.Generator().manual_seed(1))
     plot = viz.similarity_matrix(values, [f"r{k}" for k in range(20)], [f"c{k}" for k in range(12)])
@@ -95,6 +111,19 @@ def test_token_table_has_pieces_above_their_ids():
         f"3 pieces with their ids: cat {ids[1]}, a {ids[2]}, t {ids[3]}." in plot.alt
         and "cut" not in plot.alt
     )
+
+
+def test_plates_are_wider_than_their_pieces_and_stand_beside_one_another():
+    tokens = ("mushroom</w>", "mmmmmmmmmmmm</w>", "illicit</w>", "wwww</w>", "i</w>")
+    one_word = (WordWork("", (), (), tokens),)
+    plot = viz.token_table(TokenizerWork("", "", one_word, tokens, (), (49406, *[1234567890] * 5, 49407)))
+    plot.png()
+    plates = [plate.get_window_extent() for plate in plot.artists]
+    names, ids = ([word.get_window_extent() for word in plot.texts[k::2]] for k in (1, 2))
+    for plate, name, number in zip(plates, names, ids, strict=True):
+        assert plate.x0 + 5 < name.x0 and name.x1 < plate.x1 - 5
+        assert plate.x0 <= number.x0 and number.x1 <= plate.x1
+    assert all(a.x1 < b.x0 for a, b in pairwise(plates))
 
 
 def test_token_table_marks_what_is_cut():

@@ -36,7 +36,7 @@ from sdlearn.viz.figure import (
 )
 
 MOST_NUMBERS = 144  # cells of a matrix that carry their number
-LETTER = 7.2  # pixels, a letter of SMALL at most on average
+SLANT = 0.75  # how far right, and up, a label at 45 degrees reaches, of its width
 TINTS = (
     "#cfe3f1",
     "#fbdcc4",
@@ -70,12 +70,13 @@ def similarity_matrix(values: Tensor, rows: Sequence[str], columns: Sequence[str
     numbers = array.size <= MOST_NUMBERS
     side = 56 if numbers else max(10, min(40, 700 // max(array.shape)))
     left = GAP + max(map(wide, rows)) + GAP
-    slanted = max(map(len, columns)) * LETTER > side
-    top = 2 * BAND + (0.75 * LETTER * max(map(len, columns)) if slanted else BAND)
+    lengths = [wide(name) for name in columns]
+    slanted = max(lengths) > side - GAP
+    top = 2 * BAND + (SLANT * max(lengths) if slanted else BAND)
     height = side * (0.7 if numbers else 1)
-    overhang = 0.75 * LETTER * len(columns[-1]) - side / 2 if slanted else 0
+    ends = [SLANT * length + side * (k + 0.5) for k, length in enumerate(lengths)] if slanted else []
     plot = Plot(
-        max(left + side * len(columns) + max(GAP, overhang), 260),
+        max(left + max([side * len(columns), *ends]) + GAP, 260),
         top + height * len(rows) + GAP,
         _matrix_alt(array, rows, columns),
     )
@@ -92,9 +93,9 @@ def similarity_matrix(values: Tensor, rows: Sequence[str], columns: Sequence[str
     return plot
 
 
-def wide(words: str) -> float:
-    """How many pixels a label takes."""
-    label = Figure(dpi=DPI).text(0, 0, words, fontsize=SMALL, parse_math=False)
+def wide(words: str, size: float = SMALL) -> float:
+    """How many pixels a label takes, its letters ``size`` points large."""
+    label = Figure(dpi=DPI).text(0, 0, words, fontsize=size, parse_math=False)
     return label.get_window_extent().width
 
 
@@ -145,7 +146,7 @@ def token_table(work: TokenizerWork) -> Plot:
     ):  # a reader's own class will do
         raise TypeError(f"token_table needs tokenizer.encode_and_show_work(text), not {type(work).__name__}.")
     pieces = _pieces(work)
-    widths = [max(30, LETTER * max(len(name), len(number)) + 14) for name, number, _ in pieces]
+    widths = [max(30, max(wide(name, LARGE), wide(number)) + 14) for name, number, _ in pieces]
     places, x, y = [], float(GAP), BAND * 1.5
     for width in widths:
         if x + width > TABLE - GAP and x > GAP:
