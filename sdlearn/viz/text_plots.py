@@ -71,7 +71,7 @@ def similarity_matrix(values: Tensor, rows: Sequence[str], columns: Sequence[str
     side = 56 if numbers else max(10, min(40, 700 // max(array.shape)))
     left = GAP + max(map(wide, rows)) + GAP
     lengths = [wide(name) for name in columns]
-    slanted = max(lengths) > side - GAP
+    slanted = max(lengths) > side
     top = 2 * BAND + (SLANT * max(lengths) if slanted else BAND)
     height = side * (0.7 if numbers else 1)
     ends = [SLANT * length + side * (k + 0.5) for k, length in enumerate(lengths)] if slanted else []
