@@ -45,7 +45,7 @@ def test_word_map_names_each_group_and_its_neighbour():
         "dog": torch.tensor([[1.0, 1.0]]),
         "car": torch.tensor([[9.0, 1.0]]),
     }
-    plot = viz.word_map(points, title="words")
+    plot = viz.word_map(points, title="words, $^$")
     axes = plot.axes[0]
     assert [np.asarray(one.get_offsets()).tolist() for one in axes.collections][0] == [[0, 0], [0, 2]]
     assert [text.get_text() for text in axes.texts] == list(points)
@@ -62,3 +62,9 @@ def test_word_map_refuses_what_is_not_in_the_plane():
         viz.word_map({"a": torch.zeros(3)})
     with pytest.raises(ValueError, match="points"):
         viz.word_map({})
+
+
+@pytest.mark.parametrize("group", [torch.zeros(0, 2), torch.tensor([[0.0, torch.nan]])])
+def test_word_map_refuses_groups_without_a_place(group):
+    with pytest.raises(ValueError, match="one or more points in each group, all of them finite"):
+        viz.word_map({"a": torch.zeros(1, 2), "b": group})

@@ -32,10 +32,39 @@ def test_intervals_are_drawn_about_their_values_and_told():
     )
 
 
-@pytest.mark.parametrize("panels", [{}, {"a": {}}, {"a": {"b": [(1, 1, 1)]}}])
+@pytest.mark.parametrize(
+    "panels", [{}, {"a": {}}, {"a": {"b": [(1, 1, 1)]}}, {"a": {"b": [(1, 1, 1), (1, 1)]}}]
+)
 def test_intervals_need_a_value_for_each_setting(panels):
     with pytest.raises(ValueError, match="with_intervals needs"):
         viz.with_intervals(panels, [1, 2], "scale", alt="x")
+
+
+def test_intervals_of_no_settings_are_refused():
+    with pytest.raises(ValueError, match="there are 0 settings"):
+        viz.with_intervals({"a": {"b": []}}, [], "scale", alt="x")
+
+
+@pytest.mark.parametrize(
+    "triple", [(3, 0, 2), (1, 2, 3), (-1, -2, 0), (np.nan, 0, 1), (1, np.nan, 1), (1, 0, np.inf)]
+)
+def test_intervals_must_hold_their_values(triple):
+    with pytest.raises(ValueError, match="low <= value <= high and value >= 0, all of them finite"):
+        viz.with_intervals({"a": {"b": [(1, 1, 1), triple]}}, [1, 2], "scale", alt="x")
+
+
+def test_intervals_may_miss_by_a_rounding_and_begin_below_zero():
+    lines = {"": [(1.0, 1.0 + 1e-16, 1.0 - 1e-16), (0.1, -0.1, 0.3)]}
+    assert viz.with_intervals({"a": lines}, [1, 2], "scale", alt="x").png()
+
+
+def test_a_dollar_sign_is_a_dollar_sign():
+    lines = {"$^$": [(1, 1, 1)], "b": [(1, 1, 1)]}
+    plot = viz.with_intervals({"$_$": lines}, ["$^^$"], "$x^$", alt="x")
+    assert plot.png()
+    (axes,) = plot.axes
+    assert [label.get_text() for label in axes.get_legend().get_texts()] == ["$^$", "b"]
+    assert (axes.get_title(loc="left"), axes.get_xlabel()) == ("$_$", "$x^$")
 
 
 def test_arrows_keep_lengths_angles_and_the_line():
@@ -53,3 +82,8 @@ def test_arrows_keep_lengths_angles_and_the_line():
 def test_arrows_need_two_answers():
     with pytest.raises(ValueError, match="asked only once"):
         viz.guidance_arrows(step(None, [1, 1]), [1])
+
+
+def test_an_answer_without_a_direction_has_no_arrow():
+    with pytest.raises(ValueError, match="points nowhere"):
+        viz.guidance_arrows(step([1, 1], [0, 0]), [1])

@@ -78,6 +78,8 @@ def word_map(points: Mapping[str, Tensor], *, title: str = "") -> Plot:
     arrays = {name: values.detach().float().cpu().numpy() for name, values in points.items()}
     if not arrays or any(array.ndim != 2 or array.shape[1] != 2 for array in arrays.values()):
         raise ValueError("word_map needs one or more groups of points (n, 2).")
+    if not all(len(array) and np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("word_map needs one or more points in each group, all of them finite.")
     middles = {name: array.mean(axis=0) for name, array in arrays.items()}
     plot = Plot(WIDTH, 460, _map_alt(middles))
     axes = plot.add_axes((0.07, 0.11, 0.91, 0.81))
@@ -99,7 +101,7 @@ def word_map(points: Mapping[str, Tensor], *, title: str = "") -> Plot:
         )
     axes.set_xlabel("first direction of largest spread")
     axes.set_ylabel("second direction")
-    axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
+    axes.set_title(title, fontsize=LARGE, color=INK, loc="left", parse_math=False)
     quiet(axes, grid=True)
     return plot
 

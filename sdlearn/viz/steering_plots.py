@@ -11,6 +11,7 @@ from sdlearn.trace import Step
 from sdlearn.viz.figure import INK, LARGE, LINES, SMALL, Plot, quiet
 from sdlearn.viz.recorded import steps_of
 
+ROUNDING = 1e-9  # how far a value may lie outside its interval
 Triple = tuple[float, float, float]  # a value, and the ends of its interval
 
 
@@ -23,8 +24,15 @@ def with_intervals(
     """
     if not panels or not all(0 < len(lines) <= len(LINES) for lines in panels.values()):
         raise ValueError(f"with_intervals needs at least one panel, each with 1 to {len(LINES)} lines.")
-    if any(len(values) != len(x) for lines in panels.values() for values in lines.values()):
-        raise ValueError(f"with_intervals needs a (value, low, high) for each of the {len(x)} settings.")
+    every = [values for lines in panels.values() for values in lines.values()]
+    if not len(x) or any(list(map(len, values)) != [3] * len(x) for values in every):
+        raise ValueError(
+            f"with_intervals needs settings, and a (value, low, high) for each; there are {len(x)} settings."
+        )
+    value, low, high = np.asarray(every, dtype=float).reshape(-1, 3).T
+    inside = (low <= value + ROUNDING) & (value <= high + ROUNDING) & (value >= 0)
+    if not (inside & np.isfinite(low) & np.isfinite(high)).all():
+        raise ValueError("with_intervals needs low <= value <= high and value >= 0, all of them finite.")
     plot = Plot(330 * len(panels) if len(panels) > 1 else 560, 290, f"{alt} {_told(panels, x)}")
     all_axes = plot.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
@@ -35,12 +43,13 @@ def with_intervals(
             axes.errorbar(
                 places, value, around, label=name, markersize=4, lw=1.6, capsize=3, elinewidth=1, **style
             )
-        axes.set_xticks(range(len(x)), [str(one) for one in x])
+        axes.set_xticks(range(len(x)), [str(one) for one in x], parse_math=False)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel(x_label)
-        axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
+        axes.set_xlabel(x_label, parse_math=False)
+        axes.set_title(title, fontsize=LARGE, color=INK, loc="left", parse_math=False)
         if len(lines) > 1:
-            axes.legend(fontsize=SMALL, frameon=False)
+            for label in axes.legend(fontsize=SMALL, frameon=False).get_texts():
+                label.set_parse_math(False)
         quiet(axes, grid=True)
     plot.tight_layout(pad=1.2)
     return plot
@@ -69,6 +78,8 @@ def guidance_arrows(step: Step, scales: Sequence[float], which: int = 0) -> Plot
         raise ValueError(
             "this step was asked only once: record a run with a guidance_scale other than 0 and 1."
         )
+    if not pred.eps_uncond[which].any():
+        raise ValueError("the answer without the prompt, C, is zero: it points nowhere.")
     b, c = _in_one_plane(pred.eps_cond[which], pred.eps_uncond[which])
     ends = {f"scale {scale:g}": c + scale * (b - c) for scale in scales}
     told = ", ".join(f"{name} {np.hypot(*end):.2f}" for name, end in ends.items())
