@@ -106,6 +106,13 @@ def test_training_moves_the_last_levels_only_and_resumes(tmp_path):
     assert len((tmp_path / "decoder" / "log.jsonl").read_text().splitlines()) == 2
     with pytest.raises(ValueError, match="holds an earlier training"):
         commands.train("decoder", tmp_path, changes=TINY, cpu=True)
+    file = tmp_path / "scenes_detail" / "decoder.safetensors"
+    content = file.read_bytes()
+    commands.train("decoder", tmp_path, changes=TINY, resume=True, cpu=True)  # finished: nothing changes
+    assert file.read_bytes() == content and not (tmp_path / "decoder" / "model.whole").exists()
+    file.unlink()
+    commands.train("decoder", tmp_path, changes=TINY, resume=True, cpu=True)
+    assert file.read_bytes() == content
 
 
 def test_writing_is_on_the_crop_and_nowhere_else_changed():

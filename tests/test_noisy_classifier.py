@@ -71,6 +71,13 @@ def test_training_leaves_a_folder_that_opens(tmp_path, monkeypatch):
     assert found.widths == (16, 32) and found.words == training.WORDS
     with pytest.raises(ValueError, match="holds an earlier training"):
         commands.train("classifier", tmp_path, changes=TINY, cpu=True)
+    file = tmp_path / "noisy_classifier" / "model.safetensors"
+    content = file.read_bytes()
+    commands.train("classifier", tmp_path, changes=TINY, resume=True, cpu=True)  # finished: nothing changes
+    assert file.read_bytes() == content and not (tmp_path / "classifier" / "model.whole").exists()
+    file.unlink()
+    commands.train("classifier", tmp_path, changes=TINY, resume=True, cpu=True)
+    assert file.read_bytes() == content
 
 
 @torch.no_grad()

@@ -253,13 +253,28 @@ def test_recipes_refuse_what_they_do_not_know(tmp_path):
         load_recipe(RECIPES / "vae.toml", {"training.step": 7})
     with pytest.raises(ValueError, match="cannot be read"):
         load_recipe(tmp_path / "none.toml")
-    with pytest.raises(ValueError, match="train vae and clip before unet"):
+    with pytest.raises(ValueError, match="vae does not exist yet; train vae first"):
         commands.train("unet", tmp_path / "empty", changes=TINY_UNET)
+    with pytest.raises(ValueError, match="text_encoder does not exist yet; train clip first"):
+        commands.load_text_encoder(tmp_path / "empty")
     with pytest.raises(ValueError, match="training.steps is 'many'; it must be like"):
         commands.train("vae", tmp_path / "empty", changes={"training.steps": "many"})
     (tmp_path / "short.toml").write_text("[model]\nsample_size = 16\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"\[model\] lacks '.*'; see"):
         commands.train("unet", tmp_path / "empty", recipe=tmp_path / "short.toml")
+
+
+@pytest.mark.parametrize("part", ["all", "classifier"])
+def test_what_is_in_the_way_is_said_before_the_work(tmp_path, part):
+    (tmp_path / "noisy_classifier").mkdir()
+    (tmp_path / "noisy_classifier" / "mine.txt").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(ValueError, match="noisy_classifier is in the way"):
+            commands.train(part, tmp_path, resume=resume, cpu=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["noisy_classifier"]
+    (tmp_path / "scenes_detail").write_text("a file")
+    with pytest.raises(ValueError, match="scenes_detail is in the way"):
+        commands.train("decoder", tmp_path, cpu=True)
 
 
 def test_a_resumed_run_must_have_the_whole_recipe(tmp_path):
