@@ -38,7 +38,7 @@ FOLDERS = {
     "pixels": "cats_and_dogs",
     "classifier": "noisy_classifier",
     "decoder": "scenes_detail",
-}  # of their own
+}  # beside the model folder
 PREVIEW_PROMPTS = (
     "an orange cat standing on a red castle",
     "a blue dog to the left of a yellow star at night",
