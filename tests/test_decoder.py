@@ -3,12 +3,14 @@
 import copy
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import save_file
+from torch import nn
 
 import sdlearn
 from sdlearn.checkpoint import CheckpointError, save_decoder, swap_decoder
@@ -20,7 +22,12 @@ from sdlearn.paths import shipped_model
 from sdlearn.scenes import render
 from sdlearn.scenes.dataset import example
 from sdlearn.training import commands
-from sdlearn.training.decoder import detail_weights, write_on
+from sdlearn.training import decoder as training
+from sdlearn.training.data import open_scenes, pixels_of
+from sdlearn.training.decoder import Tuned, detail_weights, write_on
+from sdlearn.training.loop import Share
+from sdlearn.training.recipe import RECIPES, load_recipe
+from sdlearn.training.vae import edge_loss
 from sdlearn.vae import AutoencoderKL
 
 TINY = {
@@ -106,6 +113,19 @@ def test_training_moves_the_last_levels_only_and_resumes(tmp_path):
     assert len((tmp_path / "decoder" / "log.jsonl").read_text().splitlines()) == 2
     with pytest.raises(ValueError, match="holds an earlier training"):
         commands.train("decoder", tmp_path, changes=TINY, cpu=True)
+    file = tmp_path / "scenes_detail" / "decoder.safetensors"
+    content = file.read_bytes()
+    commands.train("decoder", tmp_path, changes=TINY, resume=True, cpu=True)  # finished: nothing changes
+    assert file.read_bytes() == content and not (tmp_path / "decoder" / "model.whole").exists()
+    file.unlink()
+    commands.train("decoder", tmp_path, changes=TINY, resume=True, cpu=True)
+    assert file.read_bytes() == content
+
+
+@torch.no_grad()
+def test_what_is_tuned_draws_as_the_autoencoder_does():
+    vae, pixels = small_vae(), torch.rand(2, 3, 32, 32) * 2 - 1
+    torch.testing.assert_close(Tuned(vae)(pixels), vae.decode(vae.encode(pixels).mode()))
 
 
 def test_writing_is_on_the_crop_and_nowhere_else_changed():
@@ -121,6 +141,31 @@ def test_edges_count_more():
     step[..., 4:] = 1.0
     weights = detail_weights(step, 4.0)
     assert weights[0, 0, 0].tolist() == [1, 1, 1, 5, 5, 1, 1, 1]
+    assert torch.equal(detail_weights(step.mT, 4.0), weights.mT)  # lying edges count as standing ones do
+    assert torch.equal(detail_weights(2 * step, 4.0), weights)  # from black to white no more than half of it
+    assert torch.equal(detail_weights(step / 2, 4.0), (weights + 1) / 2)
+
+
+def test_the_loss_of_a_step(monkeypatch, tmp_path):
+    """By value, for a decoder that misses each pixel; a quarter of the pictures bear writing, and no others."""
+    recipe = load_recipe(RECIPES / "decoder.toml", {**TINY, "training.batch_size": 8, "data.crop_steps": 0})
+    monkeypatch.setattr(training, "fit", lambda model, loss_of, *_, **__: SimpleNamespace(vae=loss_of))
+    loss_of = training.train_decoder(recipe, tmp_path, small_vae())
+    miss, seen = torch.randn(8, 3, 128, 128) / 10, []
+
+    class Misses(nn.Linear):  # some module with parameters, which tell the device
+        def forward(self, pixels):
+            seen.append(pixels)
+            return pixels + miss
+
+    found = loss_of(Misses(1, 1), 0, Share(0, 1))
+    counts = detail_weights(seen[0], 4.0)
+    l1, mse, edges = (counts * miss.abs()).mean(), (counts * miss.square()).mean(), edge_loss(miss, 0 * miss)
+    torch.testing.assert_close([found[name] for name in ("l1", "mse", "edges")], [l1, mse, edges])
+    torch.testing.assert_close(found["loss"], 0.2 * l1 + 4.0 * mse + 0.3 * edges)
+    plain = pixels_of(open_scenes(recipe["data"]).pictures, torch.arange(40))
+    drawn = [any(torch.equal(one, other) for other in plain) for one in seen[0]]
+    assert drawn == [False] * 2 + [True] * 6
 
 
 def psnr(a: torch.Tensor, b: torch.Tensor, where: torch.Tensor) -> float:

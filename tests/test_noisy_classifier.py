@@ -15,9 +15,9 @@ from sdlearn.scenes import Scene, Thing
 from sdlearn.schedule import Schedule
 from sdlearn.training import classifier as training
 from sdlearn.training import commands
+from sdlearn.training.latents import FrozenLatents
 from sdlearn.training.loop import Share
 from sdlearn.training.recipe import RECIPES, load_recipe
-from sdlearn.training.unet import FrozenLatents
 
 TINY = {
     "model.widths": [16, 32],
@@ -40,20 +40,26 @@ def test_words_of_a_scene():
 
 
 def test_the_loss_asks_about_the_noisy_latent_and_its_timestep(monkeypatch, tmp_path):
-    """Someone who undoes the mixing with the told timestep finds the word that the latent holds; no one else does."""
+    """Someone who undoes the mixing with the told timestep finds the word that the latent holds; no one else does.
+
+    What is left is the latents' own spread of 0.5 and noise as strong as the timestep says, each drawn for itself.
+    """
     recipe = load_recipe(RECIPES / "classifier.toml", {**TINY, "training.batch_size": 64})
     kept = Schedule(ScheduleConfig(**recipe["schedule"])).alpha_bar.float()
     labels = torch.eye(24)[:6]
     mean = torch.full((6, 4, 16, 16), 5.0) * torch.arange(6)[:, None, None, None]
     monkeypatch.setattr(training, "fit", lambda model, loss_of, *_, **__: loss_of)
     monkeypatch.setattr(
-        training, "labelled_latents", lambda *_: (FrozenLatents(mean, torch.zeros_like(mean)), labels)
+        training, "labelled_latents", lambda *_: (FrozenLatents(mean, torch.full_like(mean, 0.5)), labels)
     )
-    loss_of = training.train_classifier(recipe, tmp_path, None)
+    loss_of, left = training.train_classifier(recipe, tmp_path, None), {}
 
     class Knows(nn.Linear):  # some module with parameters, which tell the device
         def forward(self, noisy, timesteps):
-            which = (noisy.mean(dim=(1, 2, 3)) / kept[timesteps].sqrt() / 5).round().long().clamp(0, 5)
+            level = kept[timesteps].sqrt()
+            which = (noisy.mean(dim=(1, 2, 3)) / level / 5).round().long().clamp(0, 5)
+            rest = noisy - level[:, None, None, None] * mean[which]
+            left.update(zip(timesteps.tolist(), rest.square().mean(dim=(1, 2, 3)).tolist(), strict=True))
             return 40 * labels[which] - 20
 
     class Guesses(Knows):
@@ -61,6 +67,9 @@ def test_the_loss_asks_about_the_noisy_latent_and_its_timestep(monkeypatch, tmp_
             return torch.zeros(len(noisy), 24)
 
     assert loss_of(Knows(1, 1), 0, Share(0, 1))["loss"] < 0.1 < math.log(2)
+    assert min(left) < 100 and max(left) > 900
+    for t, variance in left.items():
+        assert variance == pytest.approx(1 - kept[t].item() * 0.75, rel=0.2), t
     assert loss_of(Guesses(1, 1), 0, Share(0, 1))["loss"].item() == pytest.approx(math.log(2))
 
 
@@ -71,6 +80,13 @@ def test_training_leaves_a_folder_that_opens(tmp_path, monkeypatch):
     assert found.widths == (16, 32) and found.words == training.WORDS
     with pytest.raises(ValueError, match="holds an earlier training"):
         commands.train("classifier", tmp_path, changes=TINY, cpu=True)
+    file = tmp_path / "noisy_classifier" / "model.safetensors"
+    content = file.read_bytes()
+    commands.train("classifier", tmp_path, changes=TINY, resume=True, cpu=True)  # finished: nothing changes
+    assert file.read_bytes() == content and not (tmp_path / "classifier" / "model.whole").exists()
+    file.unlink()
+    commands.train("classifier", tmp_path, changes=TINY, resume=True, cpu=True)
+    assert file.read_bytes() == content
 
 
 @torch.no_grad()
@@ -83,6 +99,18 @@ def test_a_saved_classifier_is_the_same(tmp_path):
     assert not torch.allclose(opened(x, t), opened(x, torch.tensor([500, 10])))  # it hears the timestep
     with pytest.raises(CheckpointError, match="not empty"):
         save_classifier(classifier, tmp_path / "new")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_it_works_in_half_precision(dtype):
+    torch.manual_seed(0)
+    classifier = NoisyClassifier(["cat", "dog"], [16, 32])
+    x, t = torch.randn(2, 4, 16, 16), torch.tensor([3, 800])
+    expected = classifier(x, t)
+    found = classifier.to(dtype)(x.to(dtype), t)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=0.02)
 
 
 def test_other_sources_are_refused(tmp_path):

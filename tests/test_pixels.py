@@ -66,6 +66,13 @@ def test_training_leaves_a_folder_that_opens(tmp_path):
     assert schedule.config.beta_schedule == "linear" and unet.config.in_channels == 3
     with pytest.raises(ValueError, match="holds an earlier training"):
         commands.train("pixels", tmp_path, changes=TINY, cpu=True)
+    file = tmp_path / "cats_and_dogs" / "unet" / "diffusion_pytorch_model.safetensors"
+    content = file.read_bytes()
+    commands.train("pixels", tmp_path, changes=TINY, resume=True, cpu=True)  # finished: nothing changes
+    assert file.read_bytes() == content and not (tmp_path / "pixels" / "model.whole").exists()
+    file.unlink()
+    commands.train("pixels", tmp_path, changes=TINY, resume=True, cpu=True)
+    assert file.read_bytes() == content
 
 
 @torch.no_grad()

@@ -161,6 +161,17 @@ def test_ema_is_the_weighted_mean():
 def test_min_snr_weight():
     snr = torch.tensor([0.01, 1.0, 5.0, 50.0])
     torch.testing.assert_close(min_snr_weight(snr, gamma=5.0), torch.tensor([1.0, 1.0, 1.0, 0.1]))
+    assert min_snr_weight(torch.tensor([0.0, math.inf]), gamma=5.0).tolist() == [1.0, 0.0]
+    snr = torch.logspace(-3, 5, 1000)
+    assert torch.equal(min_snr_weight(snr, 5.0), snr.clamp(max=5.0) / snr)  # what the shipped model saw
+    assert torch.equal(min_snr_weight(snr, math.inf), torch.ones(1000))
+
+
+def test_pure_noise_has_a_loss():
+    """The last timestep of a schedule with zero terminal SNR: nothing is left of the latents."""
+    alpha_bar, x = torch.tensor([0.9, 0.0]), torch.ones(2, 4, 2, 2)
+    found = denoising_loss(lambda x, *_: x, x, torch.tensor([1, 1]), 3 * x, torch.zeros(2, 1, 1), alpha_bar)
+    assert found["loss"].item() == found["mse"].item() == 0.0
 
 
 def test_the_loss_of_a_step_is_the_formulas_to_the_last_digit():
@@ -253,13 +264,28 @@ def test_recipes_refuse_what_they_do_not_know(tmp_path):
         load_recipe(RECIPES / "vae.toml", {"training.step": 7})
     with pytest.raises(ValueError, match="cannot be read"):
         load_recipe(tmp_path / "none.toml")
-    with pytest.raises(ValueError, match="train vae and clip before unet"):
+    with pytest.raises(ValueError, match="vae does not exist yet; train vae first"):
         commands.train("unet", tmp_path / "empty", changes=TINY_UNET)
+    with pytest.raises(ValueError, match="text_encoder does not exist yet; train clip first"):
+        commands.load_text_encoder(tmp_path / "empty")
     with pytest.raises(ValueError, match="training.steps is 'many'; it must be like"):
         commands.train("vae", tmp_path / "empty", changes={"training.steps": "many"})
     (tmp_path / "short.toml").write_text("[model]\nsample_size = 16\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"\[model\] lacks '.*'; see"):
         commands.train("unet", tmp_path / "empty", recipe=tmp_path / "short.toml")
+
+
+@pytest.mark.parametrize("part", ["all", "classifier"])
+def test_what_is_in_the_way_is_said_before_the_work(tmp_path, part):
+    (tmp_path / "noisy_classifier").mkdir()
+    (tmp_path / "noisy_classifier" / "mine.txt").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(ValueError, match="noisy_classifier is in the way"):
+            commands.train(part, tmp_path, resume=resume, cpu=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["noisy_classifier"]
+    (tmp_path / "scenes_detail").write_text("a file")
+    with pytest.raises(ValueError, match="scenes_detail is in the way"):
+        commands.train("decoder", tmp_path, cpu=True)
 
 
 def test_a_resumed_run_must_have_the_whole_recipe(tmp_path):
@@ -355,6 +381,9 @@ def test_frozen_latents_are_the_encoders(trained):
     expected = pipe.encode_image(pixels_of(pictures, torch.arange(3)), noise)
     found = encode_all(pipe.vae, pictures).draw(torch.arange(3), noise)
     assert (found - expected).abs().max() <= 0.03 * expected.abs().max()  # bfloat16 and half precision
+    posterior = pipe.vae.encode(pixels_of(pictures, torch.arange(3)))
+    std = encode_all(pipe.vae, pictures).std.float()
+    torch.testing.assert_close(std, posterior.std * pipe.vae.config.scaling_factor, rtol=0.05, atol=0)
 
 
 def test_the_autoencoder_starts_with_small_blocks_and_little_noise():

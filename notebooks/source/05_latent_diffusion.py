@@ -292,7 +292,7 @@ def noised(clean: Tensor, timesteps: Tensor, noise: Tensor, alpha_bar: Tensor) -
 
 def min_snr_weight(snr: Tensor, gamma: float) -> Tensor:
     """min(SNR, gamma) / SNR for noise prediction: almost clean latents count less (Hang et al. 2023, section 3.4)."""
-    return snr.clamp(max=gamma) / snr
+    return torch.where(snr > gamma, snr.clamp(max=gamma) / snr, 1.0)  # at SNR 0 as well
 
 
 # %% [markdown]
@@ -334,8 +334,8 @@ def denoising_loss(
 ) -> dict[str, Tensor]:
     """How well ``network(noisy, timesteps, context)`` guesses the noise (Rombach et al. 2022, equation 3).
 
-    ``mse`` is the mean squared error; ``loss``, which training makes small, weighs it by ``min_snr_weight``. The
-    network may be on another device than the rest; ``context`` are the text vectors, (B, length, width).
+    ``mse`` is the mean squared error; ``loss``, which training makes small, weighs it by ``min_snr_weight``.
+    ``context`` are the text vectors, (B, length, width). They lie where the network is; the rest may lie elsewhere.
     """
     noisy = noised(clean, timesteps, noise, alpha_bar).to(
         context.device, memory_format=torch.channels_last

@@ -331,21 +331,22 @@ class NoisyClassifier(nn.Module):
     def __init__(self, words: Sequence[str], widths: Sequence[int]):
         super().__init__()
         self.words, self.widths = tuple(words), tuple(widths)
-        time_width, inputs = 4 * widths[0], (widths[0], *widths)
+        time_width, inputs = 4 * widths[0], (widths[0], *widths[:-1])
         self.conv_in = nn.Conv2d(4, widths[0], 3, padding=1)
         self.time_embedding = TimestepEmbedding(widths[0], time_width)
         self.levels = nn.ModuleList(
             ResnetBlock(channels, width, time_width, groups=16, eps=1e-5)
-            for channels, width in zip(inputs, widths)
+            for channels, width in zip(inputs, widths, strict=True)
         )
         self.downsamplers = nn.ModuleList(Downsample(width) for width in widths[:-1])
         self.norm_out = nn.GroupNorm(16, widths[-1])
         self.linear_out = nn.Linear(widths[-1], len(words))
 
     def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
-        time = self.time_embedding(timestep_embedding(timesteps, self.widths[0]))  # (B, 4 * widths[0])
+        time = timestep_embedding(timesteps, self.widths[0]).to(x.dtype)
+        time = self.time_embedding(time)  # (B, 4 * widths[0])
         h = self.levels[0](self.conv_in(x), time)
-        for downsample, level in zip(self.downsamplers, self.levels[1:]):
+        for downsample, level in zip(self.downsamplers, self.levels[1:], strict=True):
             h = level(downsample(h), time)
         return self.linear_out(F.silu(self.norm_out(h)).mean(dim=(2, 3)))  # (B, width) -> (B, words)
 

@@ -15,8 +15,8 @@ from sdlearn.scenes import BACKGROUNDS, COLOURS, KINDS, Scene, render
 from sdlearn.scenes.dataset import example
 from sdlearn.schedule import Schedule
 from sdlearn.training.data import pick
+from sdlearn.training.latents import FrozenLatents, encode_all, noised
 from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
-from sdlearn.training.unet import FrozenLatents, encode_all
 from sdlearn.vae import AutoencoderKL
 
 WORDS = (*KINDS, *COLOURS, *BACKGROUNDS)  # the questions: is a cat there? is something orange? is it night?
@@ -58,8 +58,7 @@ def train_classifier(
         timesteps = pick(len(alpha_bar), settings.batch_size, generator)
         spread, noise = (torch.randn(shape, generator=generator) for _ in range(2))
         chosen, timesteps, spread, noise = (share.take(whole) for whole in (chosen, timesteps, spread, noise))
-        kept = alpha_bar[timesteps][:, None, None, None]  # (B, 1, 1, 1)
-        noisy = kept.sqrt() * latents.draw(chosen, spread) + (1 - kept).sqrt() * noise
+        noisy = noised(latents.draw(chosen, spread), timesteps, noise, alpha_bar)
         device = next(model.parameters()).device
         logits = model(noisy.to(device), timesteps.to(device))
         return {"loss": F.binary_cross_entropy_with_logits(logits.float(), labels[chosen].to(device))}

@@ -34,6 +34,11 @@ from sdlearn.training.unet import train_unet
 from sdlearn.training.vae import reconstruction_error, train_vae
 
 PARTS = ("vae", "clip", "oracle", "unet", "pixels", "classifier", "decoder")
+FOLDERS = {
+    "pixels": "cats_and_dogs",
+    "classifier": "noisy_classifier",
+    "decoder": "scenes_detail",
+}  # beside the model folder
 PREVIEW_PROMPTS = (
     "an orange cat standing on a red castle",
     "a blue dog to the left of a yellow star at night",
@@ -68,20 +73,36 @@ def train(
                 f"a recipe or a change belongs to one part; train {', '.join(PARTS)} one by one."
             )
         for each in PARTS:
+            _check_room(each, out, resume)
+        for each in PARTS:
             train(each, out, resume=resume, cpu=cpu)
         return out / "model"
     path = recipe or RECIPES / f"{part}.toml"
     used = load_recipe(path, changes)
     check_recipe(used, path, part)
     runs, model = out / part, out / "model"
-    if not resume and _first_process() and runs.exists() and any(runs.iterdir()):
-        raise ValueError(
-            f"{runs} holds an earlier training; go on with --resume or name another --out folder."
-        )
+    _check_room(part, out, resume)
     _keep_recipe(used, runs, resume)
     work = dict(zip(PARTS, (_vae, _clip, _oracle, _unet, _pixels, _classifier, _decoder), strict=True))
     work[part](used, runs, model, resume, cpu)
     return model
+
+
+def _check_room(part: str, out: Path, resume: bool) -> None:
+    """Raise ValueError when something is in the way of the results: now, not after hours of training."""
+    if not _first_process():
+        return
+    runs, begun = out / part, (out / part).exists() and any((out / part).iterdir())
+    if begun and not resume:
+        raise ValueError(
+            f"{runs} holds an earlier training; go on with --resume or name another --out folder."
+        )
+    if part in FOLDERS:
+        target = out / FOLDERS[part]
+        if target.is_file() or (not begun and target.exists() and any(target.iterdir())):
+            raise ValueError(
+                f"{target} is in the way of the trained model; move it or name another --out folder."
+            )
 
 
 def _keep_recipe(recipe: dict, runs: Path, resume: bool) -> None:
@@ -144,10 +165,16 @@ def _unet(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> Non
     )
     if not _first_process():
         return
+    whole = Parts(unet.cpu(), vae.cpu(), text_encoder.cpu(), tokenizer, schedule)
+    _put(lambda new: save_folder(whole, new), runs, model)
+
+
+def _put(save: Callable[[Path], Any], runs: Path, target: Path) -> None:
+    """Save beside the logs, then copy into ``target``: over what an earlier run left there, if it is resumed."""
     whole = runs / "model.whole"
     shutil.rmtree(whole, ignore_errors=True)
-    save_folder(Parts(unet.cpu(), vae.cpu(), text_encoder.cpu(), tokenizer, schedule), whole)
-    shutil.copytree(whole, model, dirs_exist_ok=True)
+    save(whole)
+    shutil.copytree(whole, target, dirs_exist_ok=True)
     shutil.rmtree(whole)
 
 
@@ -158,7 +185,8 @@ def _pixels(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> N
     preview = save_dreams(Schedule(schedule))
     unet = train_pixels(recipe, runs, resume=resume, cpu=cpu, preview=preview)
     if _first_process():
-        save_pixel_model(unet.cpu(), schedule, model.with_name("cats_and_dogs"))
+        target = model.with_name(FOLDERS["pixels"])
+        _put(lambda new: save_pixel_model(unet.cpu(), schedule, new), runs, target)
 
 
 def _classifier(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
@@ -167,7 +195,8 @@ def _classifier(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) 
     vae = load_vae(model).to("cuda" if torch.cuda.is_available() and not cpu else "cpu")
     classifier = train_classifier(recipe, runs, vae, resume=resume, cpu=cpu)
     if _first_process():
-        save_classifier(classifier.cpu(), model.with_name("noisy_classifier"))
+        target = model.with_name(FOLDERS["classifier"])
+        _put(lambda new: save_classifier(classifier.cpu(), new), runs, target)
 
 
 def _decoder(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> None:
@@ -175,7 +204,7 @@ def _decoder(recipe: dict, runs: Path, model: Path, resume: bool, cpu: bool) -> 
 
     vae = train_decoder(recipe, runs, load_vae(model), resume=resume, cpu=cpu)
     if _first_process():
-        save_decoder(vae, model.with_name("scenes_detail"))
+        _put(lambda new: save_decoder(vae, new), runs, model.with_name(FOLDERS["decoder"]))
 
 
 def _preview_pictures(parts: Callable[[nn.Module], Parts]) -> Callable[[nn.Module, Path], None]:
@@ -238,9 +267,8 @@ def load_text_encoder(model: Path) -> nn.Module:
 def _load_network(part: str, model: Path) -> nn.Module:
     folder = model / part
     if not folder.is_dir():
-        raise ValueError(
-            f"{folder} does not exist yet; train vae and clip before unet, into the same --out folder."
-        )
+        first = {"vae": "vae", "text_encoder": "clip"}[part]
+        raise ValueError(f"{folder} does not exist yet; train {first} first, into the same --out folder.")
     return open_part(folder, part).load()
 
 
