@@ -10,7 +10,7 @@ import torch
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.files import open_weights
 from sdlearn.checkpoint.folder import read_json
-from sdlearn.checkpoint.saving import write_json
+from sdlearn.checkpoint.saving import new_folder, write_json
 from sdlearn.checkpoint.tensors import Place, check_fit, fill, outline, write_tensors
 from sdlearn.noisy_classifier import NoisyClassifier
 from sdlearn.paths import shipped_model
@@ -57,15 +57,13 @@ def _check_config(config: dict[str, Any], path: Path) -> None:
         )
 
 
-def save_classifier(classifier: NoisyClassifier, folder: Path) -> Path:
+def save_classifier(classifier: NoisyClassifier, folder: str | Path) -> Path:
     """Write what ``load_classifier`` opens, in half precision; returns the folder.
 
-    Raises CheckpointError when the folder holds something.
+    Raises CheckpointError when the folder holds something, or a number is not finite in half precision.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise CheckpointError(f"cannot save into {folder}: it is not empty; name another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
     words, widths = list(classifier.words), list(classifier.widths)
-    write_json(folder / "config.json", {"_class_name": KIND, "words": words, "widths": widths})
-    write_tensors(dict(classifier.state_dict()), folder / WEIGHTS, torch.float16)
-    return folder
+    with new_folder(folder) as new:
+        write_tensors(dict(classifier.state_dict()), new / WEIGHTS, torch.float16)
+        write_json(new / "config.json", {"_class_name": KIND, "words": words, "widths": widths})
+    return Path(folder)

@@ -13,6 +13,7 @@ import torch
 
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.files import open_weights
+from sdlearn.checkpoint.saving import new_folder
 from sdlearn.checkpoint.tensors import Place, check_fit, read_numbers, write_tensors
 from sdlearn.paths import shipped_model
 from sdlearn.vae import AutoencoderKL
@@ -49,14 +50,12 @@ def swap_decoder(vae: AutoencoderKL, source: str | Path) -> AutoencoderKL:
     return swapped.eval()
 
 
-def save_decoder(vae: AutoencoderKL, folder: Path) -> Path:
+def save_decoder(vae: AutoencoderKL, folder: str | Path) -> Path:
     """Write the tuned levels of ``vae`` in half precision, for ``swap_decoder``; returns the file.
 
-    Raises CheckpointError when the folder holds something.
+    Raises CheckpointError when the folder holds something, or a number is not finite in half precision.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise CheckpointError(f"cannot save into {folder}: it is not empty; name another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor for name, tensor in vae.state_dict().items() if is_tuned(name)}
-    write_tensors(tensors, folder / FILE, torch.float16)
-    return folder / FILE
+    with new_folder(folder) as new:
+        write_tensors(tensors, new / FILE, torch.float16)
+    return Path(folder) / FILE
