@@ -7,6 +7,7 @@ ids, length and padding are the business of ``tokenizer.py``.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class Merge:
 def merge_steps(symbols: tuple[str, ...], ranks: dict[Pair, int]) -> Iterator[Merge]:
     """Join the pair that was learned first, again and again, until no pair of the word was ever learned."""
     while len(symbols) > 1:
-        pair = min(pairwise(symbols), key=lambda pair: ranks.get(pair, len(ranks)))
+        pair = min(pairwise(symbols), key=lambda pair: ranks.get(pair, math.inf))
         if pair not in ranks:
             return
         symbols = merge_pair(symbols, pair)

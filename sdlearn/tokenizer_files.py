@@ -51,6 +51,8 @@ def check_vocabulary(vocab: dict[str, int], merges: list[Pair], max_length: int)
     needed = [START, END, *(s + mark for s in byte_symbols().values() for mark in ("", END_OF_WORD))]
     missing = [token for token in needed if token not in vocab]
     missing += [first + second for first, second in merges if first + second not in vocab]
+    if len(set(merges)) < len(merges):
+        raise ValueError("the merges hold a pair twice: take vocabulary and merges from the same model.")
     if missing:
         raise ValueError(
             f"the vocabulary lacks {len(missing)} tokens of a CLIP tokenizer, such as {missing[0]!r:.80}: "

@@ -293,3 +293,15 @@ def test_a_number_of_too_many_digits_is_of_its_file(tokenizer, tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"model": ' + "9" * 5000 + "}")
     with pytest.raises(ValueError, match=r"tokenizer\.json is not JSON"):
         Tokenizer.from_folder(tmp_path)
+
+
+def test_ranks_may_have_gaps():
+    ranks = {("c", "a"): 7, ("ca", "t</w>"): 900}
+    assert [step.rank for step in merge_steps(("c", "a", "t</w>"), ranks)] == [7, 900]
+    repeated = BytePairEncoder([("c", "a"), ("c", "a"), ("ca", "t</w>")])
+    assert repeated.tokenize("cat") == ["cat</w>"]
+
+
+def test_a_pair_that_was_learned_twice_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="the merges hold a pair twice"):
+        Tokenizer(tokenizer.vocab, [*tokenizer.merges, tokenizer.merges[0]])

@@ -378,6 +378,7 @@ print(encode_slowly("castle"), encode_slowly("zebra"))
 
 # %%
 # -> sdlearn/bpe.py
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -394,7 +395,7 @@ class Merge:
 def merge_steps(symbols: tuple[str, ...], ranks: dict[Pair, int]) -> Iterator[Merge]:
     """Join the pair that was learned first, again and again, until no pair of the word was ever learned."""
     while len(symbols) > 1:
-        pair = min(pairwise(symbols), key=lambda pair: ranks.get(pair, len(ranks)))
+        pair = min(pairwise(symbols), key=lambda pair: ranks.get(pair, math.inf))
         if pair not in ranks:
             return
         symbols = merge_pair(symbols, pair)
