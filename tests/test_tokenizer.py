@@ -18,7 +18,7 @@ from sdlearn.bpe import (
 )
 from sdlearn.paths import shipped_model
 from sdlearn.scenes.dataset import example
-from sdlearn.tokenizer import TokenIds, Tokenizer
+from sdlearn.tokenizer import TokenIds, Tokenizer, word_work
 from sdlearn.tokenizer_training import train_bpe, vocabulary
 from sdlearn.training.recipe import RECIPES, load_recipe
 
@@ -305,3 +305,28 @@ def test_ranks_may_have_gaps():
 def test_a_pair_that_was_learned_twice_is_refused(tokenizer):
     with pytest.raises(ValueError, match="the merges hold a pair twice"):
         Tokenizer(tokenizer.vocab, [*tokenizer.merges, tokenizer.merges[0]])
+
+
+def test_a_token_outside_the_table_of_bytes_cannot_be_decoded(tokenizer):
+    odd = TokenIds(tokenizer.vocab | {"猫": len(tokenizer)}, 12)
+    with pytest.raises(ValueError, match="'猫' stands for no byte"):
+        odd.decode([len(tokenizer)])
+
+
+def test_a_frame_refuses_more_tokens_than_it_has_places_for(tokenizer):
+    short = TokenIds(tokenizer.vocab, 5)
+    assert len(short.frame(["a</w>"] * 3)) == 5
+    with pytest.raises(ValueError, match="4 tokens and two special ones do not fit into 5 ids"):
+        short.frame(["a</w>"] * 4)
+
+
+def test_the_empty_word_has_no_tokens(tokenizer):
+    work = word_work("", tokenizer.encoder.ranks)
+    assert (work.symbols, work.merges, work.tokens) == ((), (), ())
+    assert tokenizer.encoder.word_tokens("") == ()
+
+
+@pytest.mark.parametrize("special", [[], [""]])
+def test_an_encoder_without_special_tokens_cuts_nowhere(special):
+    encoder = BytePairEncoder([("c", "a"), ("ca", "t</w>")], special)
+    assert list(encoder.segments("cat")) == [("cat", False)] and encoder.tokenize("cat") == ["cat</w>"]
