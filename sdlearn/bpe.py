@@ -7,6 +7,7 @@ ids, length and padding are the business of ``tokenizer.py``.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ def split_words(cleaned: str) -> list[str]:
 
 def word_symbols(word: str) -> tuple[str, ...]:
     """The UTF-8 bytes of a word as symbols, the last one with the end-of-word mark: "cat" -> c, a, t</w>."""
+    if not word:
+        return ()
     symbols = [byte_symbols()[byte] for byte in word.encode("utf-8", errors="replace")]
     return (*symbols[:-1], symbols[-1] + END_OF_WORD)
 
@@ -84,7 +87,7 @@ class Merge:
 def merge_steps(symbols: tuple[str, ...], ranks: dict[Pair, int]) -> Iterator[Merge]:
     """Join the pair that was learned first, again and again, until no pair of the word was ever learned."""
     while len(symbols) > 1:
-        pair = min(pairwise(symbols), key=lambda pair: ranks.get(pair, len(ranks)))
+        pair = min(pairwise(symbols), key=lambda pair: ranks.get(pair, math.inf))
         if pair not in ranks:
             return
         symbols = merge_pair(symbols, pair)
@@ -92,9 +95,14 @@ def merge_steps(symbols: tuple[str, ...], ranks: dict[Pair, int]) -> Iterator[Me
 
 
 def text_of(tokens: Iterable[str]) -> str:
-    """The text that tokens spell: a blank after each end of a word; bytes that are no UTF-8 become U+FFFD."""
+    """The text that tokens spell: a blank after each end of a word; bytes that are no UTF-8 become U+FFFD.
+
+    Raises ValueError for a symbol that stands for no byte.
+    """
     bytes_by_symbol = {symbol: byte for byte, symbol in byte_symbols().items()}
     symbols = "".join(tokens).replace(END_OF_WORD, byte_symbols()[ord(" ")])
+    if unknown := [symbol for symbol in symbols if symbol not in bytes_by_symbol]:
+        raise ValueError(f"{unknown[0]!r} stands for no byte.")
     return bytes(bytes_by_symbol[symbol] for symbol in symbols).decode("utf-8", errors="replace").strip()
 
 
@@ -103,7 +111,8 @@ class BytePairEncoder:
 
     def __init__(self, merges: Sequence[Pair], special: Iterable[str] = (START, END)) -> None:
         self.ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._special = regex.compile("(" + "|".join(regex.escape(token) for token in special) + ")")
+        names = "|".join(regex.escape(token) for token in special if token)
+        self._special = regex.compile(f"({names or '(?!)'})")  # (?!) is found nowhere
         self._known_words: dict[str, tuple[str, ...]] = {}
 
     def segments(self, text: str) -> Iterator[tuple[str, bool]]:

@@ -82,12 +82,16 @@ class TokenIds:
         return len(self.vocab)
 
     def frame(self, tokens: Sequence[str]) -> list[int]:
-        """Start, tokens, end, padding: ``max_length`` ids, if there are at most max_length - 2 tokens."""
+        """Start, tokens, end, padding: ``max_length`` ids. Raises ValueError for more than max_length - 2 tokens."""
+        if len(tokens) > self.max_length - 2:
+            raise ValueError(
+                f"{len(tokens)} tokens and two special ones do not fit into {self.max_length} ids."
+            )
         ids = [self.bos_token_id, *(self.vocab[token] for token in tokens), self.eos_token_id]
         return ids + [self.pad_token_id] * (self.max_length - len(ids))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
-        """The text of ids: lower case, a blank after each word. Raises ValueError on an unknown id."""
+        """The text of ids: lower case, a blank after each word. Raises ValueError on an unknown id or token."""
         skipped = {self.bos_token_id, self.eos_token_id, self.pad_token_id} if skip_special_tokens else set()
         ids = [int(id_) for id_ in ids]
         if unknown := [id_ for id_ in ids if id_ not in self.tokens_by_id]:

@@ -26,11 +26,13 @@ def read_tokenizer_folder(folder: Path) -> tuple[dict[str, int], list[Pair], int
     vocab, merges = _vocabulary_and_merges(folder)
     pad = special.get("pad_token") or END
     pad = pad.get("content") if isinstance(pad, dict) else pad
-    if pad not in vocab:
-        raise ValueError(f"{folder}: the padding token {pad!r} is not in the vocabulary.")
+    if not isinstance(pad, str) or pad not in vocab:
+        raise ValueError(f"{folder}: the padding token {pad!r:.80} is not in the vocabulary.")
     length = config.get("model_max_length") or NO_LIMIT
-    if not isinstance(length, int | float):
-        raise ValueError(f"{folder / 'tokenizer_config.json'}: model_max_length {length!r} is not a number.")
+    if not isinstance(length, int | float) or not length > 0:
+        raise ValueError(
+            f"{folder / 'tokenizer_config.json'}: model_max_length {length!r:.80} is not a number of tokens."
+        )
     max_length = int(length) if length < NO_LIMIT else 77
     try:
         check_vocabulary(vocab, merges, max_length)
@@ -40,15 +42,20 @@ def read_tokenizer_folder(folder: Path) -> tuple[dict[str, int], list[Pair], int
 
 
 def check_vocabulary(vocab: dict[str, int], merges: list[Pair], max_length: int) -> None:
-    """Raise ValueError where no text could be encoded with these: a token is missing, or there is room for none."""
+    """Raise ValueError where no text could be encoded with these: a token or its id is missing, or room for any."""
     if not isinstance(max_length, int) or max_length < 3:
         raise ValueError(f"max_length {max_length!r} leaves no room for a token: give 3 or more (CLIP: 77).")
+    ids = {id_ for id_ in vocab.values() if isinstance(id_, int) and id_ >= 0}
+    if len(ids) < len(vocab):
+        raise ValueError("the vocabulary must give whole numbers, to each token one of its own.")
     needed = [START, END, *(s + mark for s in byte_symbols().values() for mark in ("", END_OF_WORD))]
     missing = [token for token in needed if token not in vocab]
     missing += [first + second for first, second in merges if first + second not in vocab]
+    if len(set(merges)) < len(merges):
+        raise ValueError("the merges hold a pair twice: take vocabulary and merges from the same model.")
     if missing:
         raise ValueError(
-            f"the vocabulary lacks {len(missing)} tokens of a CLIP tokenizer, such as {missing[0]!r}: "
+            f"the vocabulary lacks {len(missing)} tokens of a CLIP tokenizer, such as {missing[0]!r:.80}: "
             "take vocabulary and merges from the same model."
         )
 
@@ -77,17 +84,16 @@ def _vocabulary_and_merges(folder: Path) -> tuple[dict[str, int], list[Pair]]:
         vocab = _read_json(folder / "vocab.json")
         path, lines = folder / "merges.txt", _read_merges(folder / "merges.txt")
     else:
-        model = _read_json(together).get("model", {})
+        model = _read_json(together).get("model")
+        model = model if isinstance(model, dict) else {}
         path, vocab, lines = together, model.get("vocab"), model.get("merges")
         if not isinstance(vocab, dict) or not isinstance(lines, list):
             raise ValueError(f"{together} holds no byte-pair encoding.")
-    if not all(isinstance(id_, int) for id_ in vocab.values()):
-        raise ValueError(f"{folder}: the vocabulary must give whole numbers.")
-    pairs = [tuple(line.split(" ")) if isinstance(line, str) else tuple(line) for line in lines]
-    wrong = next((pair for pair in pairs if len(pair) != 2), None)
-    if wrong is not None:
-        raise ValueError(f"{path} must hold two symbols a line, not {' '.join(map(str, wrong))!r}.")
-    return vocab, pairs
+    pairs = [line.split(" ") if isinstance(line, str) else line for line in lines]
+    for line, pair in zip(lines, pairs, strict=True):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+            raise ValueError(f"{path} must hold two symbols a line, not {line!r:.80}.")
+    return vocab, [(first, second) for first, second in pairs]
 
 
 def _read_text(path: Path) -> str:
@@ -101,9 +107,10 @@ def _read_json(path: Path, required: bool = True) -> dict[str, Any]:
     """The object in a JSON file; {} when an optional file is not there."""
     if not required and not path.exists():
         return {}
+    text = _read_text(path)
     try:
-        data = json.loads(_read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
         raise ValueError(f"{path} is not JSON: {error}.") from error
     if not isinstance(data, dict):
         raise ValueError(f"{path} must hold a JSON object, not a {type(data).__name__}.")

@@ -14,8 +14,20 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from sdlearn.checkpoint import CheckpointError, Parts, load_folder, save_folder
+from sdlearn.checkpoint import (
+    CheckpointError,
+    Parts,
+    load_classifier,
+    load_folder,
+    load_pixel_model,
+    save_classifier,
+    save_decoder,
+    save_folder,
+    save_pixel_model,
+    swap_decoder,
+)
 from sdlearn.config import ScheduleConfig
+from sdlearn.noisy_classifier import NoisyClassifier
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
 from tests.small_pipeline import randomise, small_model
@@ -371,3 +383,42 @@ def test_loading_does_not_start_the_compiler_of_torch(saved, repository):
     result = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True)
     modules = result.stdout.split()
     assert "sdlearn.unet" in modules and "torch._dynamo" not in modules, result.stderr
+
+
+def of_one_network(parts: Parts, kind: str):
+    """A network, how to save and to open it, for each kind of folder that holds one network."""
+    if kind == "a classifier":
+        return NoisyClassifier(["cat"], [16]), save_classifier, load_classifier
+    if kind == "a decoder":
+        vae = AutoencoderKL(parts.vae.config)
+        return vae, save_decoder, lambda folder: swap_decoder(vae, folder)
+    unet = UNet(replace(parts.unet.config, attention_levels=(False,) * 3, mid_attention=False))
+    return unet, lambda unet, folder: save_pixel_model(unet, ScheduleConfig(), folder), load_pixel_model
+
+
+@pytest.mark.parametrize("kind", ["a classifier", "a decoder", "a model of pixels"])
+def test_one_network_is_written_whole_or_not_at_all(parts, tmp_path, kind):
+    network, save, opened = of_one_network(parts, kind)
+    last = [t for name, t in network.state_dict().items() if name.endswith("out.bias")][-1]
+    kept = last[0].item()
+    for broken, cause in ((float("nan"), "NaN or infinite"), (1e6, "too large for torch.float16")):
+        last[0] = broken
+        with pytest.raises(CheckpointError, match=cause):
+            save(network, str(tmp_path / "new"))
+        assert list(tmp_path.iterdir()) == []
+    last[0] = kept
+    save(network, str(tmp_path / "new"))  # nothing stands in the way of a second try
+    opened(tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match="is not empty; name another folder"):
+        save(network, tmp_path / "new")
+    file = next(iter(before))
+    with pytest.raises(CheckpointError, match="it is a file; name a folder"):
+        save(network, file)
+    with pytest.raises(CheckpointError, match="cannot write .*; name another place"):
+        save(network, file / "below")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    (tmp_path / "empty").mkdir()
+    save(network, tmp_path / "empty")
+    opened(tmp_path / "empty")

@@ -44,9 +44,9 @@ TINY = {
 }
 
 
-def small_vae(seed: int = 0) -> AutoencoderKL:
+def small_vae(seed: int = 0, last: int = 8) -> AutoencoderKL:
     config = VAEConfig(
-        block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=128
+        block_out_channels=(8, 8, 8, last), layers_per_block=1, norm_num_groups=4, sample_size=128
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -201,3 +201,29 @@ def test_the_shipped_decoder_is_whole_small_and_better_at_detail():
     )
     assert at_edges > 0.05 and in_text > 0.3 and everything > -0.1, figures
     assert FILE in {path.name for path in Path(folder).iterdir()}
+
+
+def test_a_decoder_of_flat_convolutions_is_cut_to_shape_and_rests(tmp_path):
+    """A matrix where the network has a 1 x 1 convolution, as in old files; and what comes back is not in training."""
+    vae, tuned = small_vae(0, last=16).train(), small_vae(1, last=16)
+    tensors = {name: value.clone() for name, value in tuned.state_dict().items() if is_tuned(name)}
+    flat = [name for name, value in tensors.items() if value.ndim == 4 and value.shape[2:] == (1, 1)]
+    assert flat
+    tensors |= {name: tensors[name][:, :, 0, 0].clone() for name in flat}
+    tensors["decoder.conv_out.bias"] = tensors["decoder.conv_out.bias"].double()
+    save_file(tensors, tmp_path / "flat.safetensors")
+    swapped = swap_decoder(vae, tmp_path / "flat.safetensors")
+    assert not differing(swapped, tuned) & set(tensors) and not swapped.training and vae.training
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype", "remedy"),
+    [(1e6, torch.float16, "load in torch.float32"), (1e300, torch.float32, "take another copy")],
+)
+def test_numbers_too_large_for_the_autoencoder_are_refused(tmp_path, number, dtype, remedy):
+    vae = small_vae().to(dtype)
+    tensors = {name: value.double() for name, value in vae.state_dict().items() if is_tuned(name)}
+    tensors["decoder.conv_out.bias"] = torch.full((3,), number, dtype=torch.float64)
+    save_file(tensors, tmp_path / "large.safetensors")
+    with pytest.raises(CheckpointError, match=f"too large for {dtype}: {remedy}"):
+        swap_decoder(vae, tmp_path / "large.safetensors")

@@ -555,3 +555,39 @@ def test_flipped_bits_of_a_header(tokenizer, tmp_path):
         kept += 1
         assert read.keys() == wanted.keys() and all(torch.equal(read[name], wanted[name]) for name in wanted)
     assert kept < 1000  # most flips are noticed
+
+
+# A tokenizer in one file.
+
+HOSTILE_TOKENIZERS = {
+    "a model that is a list": ({"model": [1]}, "holds no byte-pair encoding"),
+    "merges of numbers": ({"model": {"vocab": {}, "merges": [1]}}, "two symbols a line"),
+    "merges of lists": ({"model": {"vocab": {}, "merges": [[["a"], "b"]]}}, "two symbols a line"),
+    "nothing": ({}, "holds no byte-pair encoding"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_TOKENIZERS)
+def test_tokenizers_in_one_file(good_folder, kind, tmp_path):
+    import shutil
+
+    content, cause = HOSTILE_TOKENIZERS[kind]
+    copy = shutil.copytree(good_folder, tmp_path / "model")
+    (copy / "tokenizer" / "vocab.json").unlink()
+    (copy / "tokenizer" / "tokenizer.json").write_text(json.dumps(content))
+    assert cause in refused(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "cause"),
+    [
+        ("tokenizer_config.json", {"model_max_length": -float("inf")}, "is not a number"),
+        ("special_tokens_map.json", {"pad_token": {"content": ["x"]}}, "padding token"),
+    ],
+)
+def test_settings_of_a_tokenizer(good_folder, name, entry, cause, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(good_folder, tmp_path / "model")
+    (copy / "tokenizer" / name).write_text(json.dumps(entry))
+    assert cause in refused(copy)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sdlearn.checkpoint import CheckpointError, load_classifier, save_classifier
@@ -124,7 +125,7 @@ def test_other_sources_are_refused(tmp_path):
     (tmp_path / "small" / "config.json").write_text(
         json.dumps({"_class_name": "NoisyClassifier", "words": ["cat", "dog"], "widths": [16]})
     )
-    with pytest.raises(CheckpointError, match="does not fit its config.json"):
+    with pytest.raises(CheckpointError, match="does not fit the network that its config"):
         load_classifier(tmp_path / "small")
 
 
@@ -150,3 +151,71 @@ def test_the_shipped_classifier_is_whole_small_and_reads():
         right[f"things, {name}"] = labels[:, :12].gather(1, things).mean().item()
     assert right["clean"] > 0.97 and right["things, clean"] > 0.95, right
     assert right["things, noise"] < 0.4, right
+
+
+def reconfigured(tmp_path, **changes):
+    """The folder of a small classifier whose config.json was changed."""
+    folder = save_classifier(NoisyClassifier(["cat", "dog", "sun"], [16]), tmp_path / "changed")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"words": "cat"}, "words must be a list of texts, not 'cat'"),
+        ({"words": [1, None, 1]}, r"words must be a list of texts, not \[1, None, 1\]"),
+        ({"words": ["cat", "dog", ""]}, "words must be a list of texts"),
+        ({"words": []}, "words must be a list of texts"),
+        ({"words": None}, "words must be a list of texts"),
+        ({"words": ["cat", "dog", "cat"]}, "each word must be there once"),
+        ({"widths": 16}, "widths must be 1 to 16 whole numbers above 0, not 16"),
+        ({"widths": [True]}, "widths must be"),
+        ({"widths": ["16"]}, "widths must be"),
+        ({"widths": []}, "widths must be"),
+        ({"widths": [16] * 17}, "widths must be"),
+        ({"widths": [0]}, "widths must be"),
+        ({"widths": [17]}, "no network can be made from its config"),
+        ({"widths": [2**70]}, "no network can be made from its config"),
+        ({"widths": [2**40]}, "no network can be made from its config|does not fit the network"),
+        ({"widths": [2048]}, "does not fit the network that its config describes"),
+    ],
+)
+def test_other_words_and_widths_are_refused_by_name(tmp_path, changes, message):
+    folder = reconfigured(tmp_path, **changes)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_classifier(folder)
+    assert str(folder) in str(caught.value) and len(str(caught.value)) < 1000
+
+
+def test_a_config_of_a_few_bytes_takes_no_memory(tmp_path, monkeypatch):
+    """Only shapes are built before the weights are known to fit."""
+    built = []
+    conv = nn.Conv2d.__init__
+
+    def watched(self, *arguments, **settings):
+        conv(self, *arguments, **settings)
+        built.append(self.weight.device.type)
+
+    folder = reconfigured(tmp_path, widths=[2048])
+    monkeypatch.setattr(nn.Conv2d, "__init__", watched)
+    with pytest.raises(CheckpointError):
+        load_classifier(folder)
+    assert built and set(built) == {"meta"}
+
+
+def test_weights_of_a_classifier_are_numbers_and_rest(tmp_path):
+    folder = reconfigured(tmp_path)
+    opened = load_classifier(folder)
+    assert not opened.training and not any(p.requires_grad or p.is_meta for p in opened.parameters())
+    weights = load_file(folder / "model.safetensors")
+    for bias, message in (
+        (torch.ones(3, dtype=torch.bool), "1 of integers: linear_out.bias"),
+        (torch.full((3,), 1e300, dtype=torch.float64), "too large for torch.float32"),
+        (torch.full((3,), float("nan")), "NaN or infinite numbers in linear_out.bias"),
+        (torch.zeros(4), "of another shape"),
+    ):
+        save_file(weights | {"linear_out.bias": bias}, folder / "model.safetensors")
+        with pytest.raises(CheckpointError, match=message):
+            load_classifier(folder)

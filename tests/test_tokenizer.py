@@ -18,7 +18,7 @@ from sdlearn.bpe import (
 )
 from sdlearn.paths import shipped_model
 from sdlearn.scenes.dataset import example
-from sdlearn.tokenizer import TokenIds, Tokenizer
+from sdlearn.tokenizer import TokenIds, Tokenizer, word_work
 from sdlearn.tokenizer_training import train_bpe, vocabulary
 from sdlearn.training.recipe import RECIPES, load_recipe
 
@@ -258,3 +258,75 @@ def test_the_shipped_vocabulary_is_learnt_from_the_captions_of_its_recipe():
     shipped = Tokenizer.from_folder(shipped_model("scenes") / "tokenizer")
     merges = train_bpe(captions, recipe["tokenizer"]["merges"])
     assert (merges, vocabulary(merges)) == (shipped.merges, shipped.vocab)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": [1]}, "tokenizer.json holds no byte-pair encoding"),
+        ({"merges": [1]}, "two symbols a line, not 1"),
+        ({"merges": [["a", 1]]}, r"two symbols a line, not \['a', 1\]"),
+        ({"merges": [[["a"], "b"]]}, "two symbols a line"),
+        ({"merges": [{"a": 1, "b": 2}]}, "two symbols a line"),
+        ({"merges": ["a " * 9999]}, "two symbols a line"),
+        ({"vocab": {"twice": 0}}, "to each token one of its own"),
+        ({"vocab": {"cat": [1]}}, "whole numbers"),
+        ({"vocab": {"cat": -1}}, "whole numbers"),
+        ({"pad_token": {"content": ["x"]}}, r"padding token \['x'\] is not in the vocabulary"),
+        ({"pad_token": ["x"]}, "padding token"),
+        ({"pad_token": 7}, "padding token"),
+        ({"model_max_length": -float("inf")}, "model_max_length -inf is not a number"),
+        ({"model_max_length": float("nan")}, "model_max_length nan is not a number"),
+        ({"model_max_length": -5}, "model_max_length -5 is not a number"),
+    ],
+)
+def test_a_hostile_tokenizer_json_is_refused_in_words(tokenizer, tmp_path, change, message):
+    model = {"vocab": tokenizer.vocab | change.pop("vocab", {}), "merges": change.pop("merges", [])}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": change.pop("model", model)}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(change))
+    with pytest.raises(ValueError, match=message) as caught:
+        Tokenizer.from_folder(tmp_path)
+    assert str(tmp_path) in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_a_number_of_too_many_digits_is_of_its_file(tokenizer, tmp_path):
+    (tmp_path / "tokenizer.json").write_text('{"model": ' + "9" * 5000 + "}")
+    with pytest.raises(ValueError, match=r"tokenizer\.json is not JSON"):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_ranks_may_have_gaps():
+    ranks = {("c", "a"): 7, ("ca", "t</w>"): 900}
+    assert [step.rank for step in merge_steps(("c", "a", "t</w>"), ranks)] == [7, 900]
+    repeated = BytePairEncoder([("c", "a"), ("c", "a"), ("ca", "t</w>")])
+    assert repeated.tokenize("cat") == ["cat</w>"]
+
+
+def test_a_pair_that_was_learned_twice_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="the merges hold a pair twice"):
+        Tokenizer(tokenizer.vocab, [*tokenizer.merges, tokenizer.merges[0]])
+
+
+def test_a_token_outside_the_table_of_bytes_cannot_be_decoded(tokenizer):
+    odd = TokenIds(tokenizer.vocab | {"猫": len(tokenizer)}, 12)
+    with pytest.raises(ValueError, match="'猫' stands for no byte"):
+        odd.decode([len(tokenizer)])
+
+
+def test_a_frame_refuses_more_tokens_than_it_has_places_for(tokenizer):
+    short = TokenIds(tokenizer.vocab, 5)
+    assert len(short.frame(["a</w>"] * 3)) == 5
+    with pytest.raises(ValueError, match="4 tokens and two special ones do not fit into 5 ids"):
+        short.frame(["a</w>"] * 4)
+
+
+def test_the_empty_word_has_no_tokens(tokenizer):
+    work = word_work("", tokenizer.encoder.ranks)
+    assert (work.symbols, work.merges, work.tokens) == ((), (), ())
+    assert tokenizer.encoder.word_tokens("") == ()
+
+
+@pytest.mark.parametrize("special", [[], [""]])
+def test_an_encoder_without_special_tokens_cuts_nowhere(special):
+    encoder = BytePairEncoder([("c", "a"), ("ca", "t</w>")], special)
+    assert list(encoder.segments("cat")) == [("cat", False)] and encoder.tokenize("cat") == ["cat</w>"]

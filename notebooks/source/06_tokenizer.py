@@ -183,6 +183,8 @@ def split_words(cleaned: str) -> list[str]:
 
 def word_symbols(word: str) -> tuple[str, ...]:
     """The UTF-8 bytes of a word as symbols, the last one with the end-of-word mark: "cat" -> c, a, t</w>."""
+    if not word:
+        return ()
     symbols = [byte_symbols()[byte] for byte in word.encode("utf-8", errors="replace")]
     return (*symbols[:-1], symbols[-1] + END_OF_WORD)
 
@@ -378,6 +380,7 @@ print(encode_slowly("castle"), encode_slowly("zebra"))
 
 # %%
 # -> sdlearn/bpe.py
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -394,7 +397,7 @@ class Merge:
 def merge_steps(symbols: tuple[str, ...], ranks: dict[Pair, int]) -> Iterator[Merge]:
     """Join the pair that was learned first, again and again, until no pair of the word was ever learned."""
     while len(symbols) > 1:
-        pair = min(pairwise(symbols), key=lambda pair: ranks.get(pair, len(ranks)))
+        pair = min(pairwise(symbols), key=lambda pair: ranks.get(pair, math.inf))
         if pair not in ranks:
             return
         symbols = merge_pair(symbols, pair)
@@ -402,9 +405,14 @@ def merge_steps(symbols: tuple[str, ...], ranks: dict[Pair, int]) -> Iterator[Me
 
 
 def text_of(tokens: Iterable[str]) -> str:
-    """The text that tokens spell: a blank after each end of a word; bytes that are no UTF-8 become U+FFFD."""
+    """The text that tokens spell: a blank after each end of a word; bytes that are no UTF-8 become U+FFFD.
+
+    Raises ValueError for a symbol that stands for no byte.
+    """
     bytes_by_symbol = {symbol: byte for byte, symbol in byte_symbols().items()}
     symbols = "".join(tokens).replace(END_OF_WORD, byte_symbols()[ord(" ")])
+    if unknown := [symbol for symbol in symbols if symbol not in bytes_by_symbol]:
+        raise ValueError(f"{unknown[0]!r} stands for no byte.")
     return bytes(bytes_by_symbol[symbol] for symbol in symbols).decode("utf-8", errors="replace").strip()
 
 
@@ -418,7 +426,8 @@ class BytePairEncoder:
 
     def __init__(self, merges: Sequence[Pair], special: Iterable[str] = (START, END)) -> None:
         self.ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._special = regex.compile("(" + "|".join(regex.escape(token) for token in special) + ")")
+        names = "|".join(regex.escape(token) for token in special if token)
+        self._special = regex.compile(f"({names or '(?!)'})")  # (?!) is found nowhere
         self._known_words: dict[str, tuple[str, ...]] = {}
 
     def segments(self, text: str) -> Iterator[tuple[str, bool]]:
@@ -562,12 +571,16 @@ class TokenIds:
         return len(self.vocab)
 
     def frame(self, tokens: Sequence[str]) -> list[int]:
-        """Start, tokens, end, padding: ``max_length`` ids, if there are at most max_length - 2 tokens."""
+        """Start, tokens, end, padding: ``max_length`` ids. Raises ValueError for more than max_length - 2 tokens."""
+        if len(tokens) > self.max_length - 2:
+            raise ValueError(
+                f"{len(tokens)} tokens and two special ones do not fit into {self.max_length} ids."
+            )
         ids = [self.bos_token_id, *(self.vocab[token] for token in tokens), self.eos_token_id]
         return ids + [self.pad_token_id] * (self.max_length - len(ids))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
-        """The text of ids: lower case, a blank after each word. Raises ValueError on an unknown id."""
+        """The text of ids: lower case, a blank after each word. Raises ValueError on an unknown id or token."""
         skipped = {self.bos_token_id, self.eos_token_id, self.pad_token_id} if skip_special_tokens else set()
         ids = [int(id_) for id_ in ids]
         if unknown := [id_ for id_ in ids if id_ not in self.tokens_by_id]:

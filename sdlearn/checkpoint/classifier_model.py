@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from sdlearn.checkpoint.errors import CheckpointError, brief
+from sdlearn.checkpoint.errors import CheckpointError
+from sdlearn.checkpoint.files import open_weights
 from sdlearn.checkpoint.folder import read_json
-from sdlearn.checkpoint.saving import write_json
-from sdlearn.checkpoint.tensors import read_tensors, write_tensors
+from sdlearn.checkpoint.saving import new_folder, write_json
+from sdlearn.checkpoint.tensors import Place, check_fit, fill, outline, write_tensors
 from sdlearn.noisy_classifier import NoisyClassifier
 from sdlearn.paths import shipped_model
 
 KIND = "NoisyClassifier"
 WEIGHTS = "model.safetensors"
+MOST_LEVELS = 16  # far beyond any: only to refuse at once what would take hours to build
 
 
 def load_classifier(source: str | Path = "noisy_classifier") -> NoisyClassifier:
@@ -30,26 +33,37 @@ def load_classifier(source: str | Path = "noisy_classifier") -> NoisyClassifier:
     config = read_json(folder / "config.json")
     if config.get("_class_name") != KIND:
         raise CheckpointError(f"{folder / 'config.json'} is of no classifier of noisy latents.")
-    weights = read_tensors(folder / WEIGHTS)
-    try:
-        classifier = NoisyClassifier(config["words"], config["widths"])
-        classifier.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+    _check_config(config, folder / "config.json")
+    weights = open_weights([folder / WEIGHTS])
+    table = {name: Place(name) for name in weights.tensors}
+    classifier = outline(
+        lambda config: NoisyClassifier(config["words"], config["widths"]), config, folder / "config.json"
+    )
+    check_fit(classifier.state_dict(), weights.tensors, table, folder / WEIGHTS)
+    return fill(classifier, weights, table, torch.float32, "cpu").requires_grad_(False)
+
+
+def _check_config(config: dict[str, Any], path: Path) -> None:
+    """Raise CheckpointError unless the words are a list of different texts, and the widths one of numbers above 0."""
+    words, widths = config.get("words"), config.get("widths")
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+        raise CheckpointError(f"{path}: words must be a list of texts, not {words!r:.80}; copy it again.")
+    if len(set(words)) < len(words):
+        raise CheckpointError(f"{path}: each word must be there once, in {words!r:.80}; copy it again.")
+    numbers = isinstance(widths, list) and all(type(width) is int and width > 0 for width in widths)
+    if not numbers or not 0 < len(widths) <= MOST_LEVELS:
         raise CheckpointError(
-            f"{folder / WEIGHTS} does not fit its config.json ({brief(error)}): copy both again."
-        ) from error
-    return classifier.eval().requires_grad_(False)
+            f"{path}: widths must be 1 to {MOST_LEVELS} whole numbers above 0, not {widths!r:.80}; copy it again."
+        )
 
 
-def save_classifier(classifier: NoisyClassifier, folder: Path) -> Path:
+def save_classifier(classifier: NoisyClassifier, folder: str | Path) -> Path:
     """Write what ``load_classifier`` opens, in half precision; returns the folder.
 
-    Raises CheckpointError when the folder holds something.
+    Raises CheckpointError when the folder holds something, or a number is not finite in half precision.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise CheckpointError(f"cannot save into {folder}: it is not empty; name another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
     words, widths = list(classifier.words), list(classifier.widths)
-    write_json(folder / "config.json", {"_class_name": KIND, "words": words, "widths": widths})
-    write_tensors(dict(classifier.state_dict()), folder / WEIGHTS, torch.float16)
-    return folder
+    with new_folder(folder) as new:
+        write_tensors(dict(classifier.state_dict()), new / WEIGHTS, torch.float16)
+        write_json(new / "config.json", {"_class_name": KIND, "words": words, "widths": widths})
+    return Path(folder)

@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 
 from sdlearn.checkpoint.errors import CheckpointError
-from sdlearn.checkpoint.tensors import Place, check_fit, read_tensors, write_tensors
+from sdlearn.checkpoint.files import open_weights
+from sdlearn.checkpoint.saving import new_folder
+from sdlearn.checkpoint.tensors import Place, check_fit, read_numbers, write_tensors
 from sdlearn.paths import shipped_model
 from sdlearn.vae import AutoencoderKL
 
@@ -28,7 +30,7 @@ def is_tuned(name: str) -> bool:
 def swap_decoder(vae: AutoencoderKL, source: str | Path) -> AutoencoderKL:
     """A copy of ``vae`` with the decoder of ``source``: a file, its folder, or a shipped name ("scenes_detail").
 
-    Raises CheckpointError unless the tensors are exactly those that a decoder of this shape needs.
+    Raises CheckpointError unless the tensors are exactly those that a decoder of this shape and precision needs.
     """
     path = Path(source)
     if not path.exists():
@@ -37,22 +39,23 @@ def swap_decoder(vae: AutoencoderKL, source: str | Path) -> AutoencoderKL:
         except FileNotFoundError as error:
             raise CheckpointError(str(error)) from None
     path = path / FILE if path.is_dir() else path
-    tensors = read_tensors(path)
+    weights = open_weights([path])
     wanted = {name: tensor for name, tensor in vae.state_dict().items() if is_tuned(name)}
-    check_fit(wanted, tensors, {name: Place(name) for name in tensors}, path)
+    table = {name: Place(name) for name in weights.tensors}
+    check_fit(wanted, weights.tensors, table, path)
+    last = vae.decoder.conv_out.weight
+    tuned = read_numbers(wanted, weights, table, last.dtype, last.device)
     swapped = copy.deepcopy(vae)
-    swapped.load_state_dict(vae.state_dict() | tensors)
+    swapped.load_state_dict(vae.state_dict() | tuned)
     return swapped.eval()
 
 
-def save_decoder(vae: AutoencoderKL, folder: Path) -> Path:
+def save_decoder(vae: AutoencoderKL, folder: str | Path) -> Path:
     """Write the tuned levels of ``vae`` in half precision, for ``swap_decoder``; returns the file.
 
-    Raises CheckpointError when the folder holds something.
+    Raises CheckpointError when the folder holds something, or a number is not finite in half precision.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise CheckpointError(f"cannot save into {folder}: it is not empty; name another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor for name, tensor in vae.state_dict().items() if is_tuned(name)}
-    write_tensors(tensors, folder / FILE, torch.float16)
-    return folder / FILE
+    with new_folder(folder) as new:
+        write_tensors(tensors, new / FILE, torch.float16)
+    return Path(folder) / FILE

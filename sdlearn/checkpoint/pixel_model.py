@@ -8,7 +8,7 @@ import torch
 
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json, read_schedule
-from sdlearn.checkpoint.saving import DIFFUSERS_VERSION, INDEX, write_json
+from sdlearn.checkpoint.saving import DIFFUSERS_VERSION, INDEX, new_folder, write_json
 from sdlearn.checkpoint.tensors import write_tensors
 from sdlearn.config import ScheduleConfig
 from sdlearn.paths import shipped_model
@@ -39,20 +39,19 @@ def load_pixel_model(source: str | Path) -> tuple[UNet, Schedule]:
     return open_part(folder / "unet", "unet").load(), schedule
 
 
-def save_pixel_model(unet: UNet, schedule: ScheduleConfig, folder: Path) -> Path:
+def save_pixel_model(unet: UNet, schedule: ScheduleConfig, folder: str | Path) -> Path:
     """Write a folder that ``load_pixel_model`` and ``diffusers.DDPMPipeline.from_pretrained`` open; returns it.
 
-    Raises CheckpointError when the folder holds something.
+    Raises CheckpointError when the folder holds something, or a number is not finite in half precision.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise CheckpointError(f"cannot save into {folder}: it is not empty; name another folder.")
-    for part in ("unet", "scheduler"):
-        (folder / part).mkdir(parents=True)
     version = {"_diffusers_version": DIFFUSERS_VERSION}
-    write_json(folder / "unet" / "config.json", unet.config.to_json() | version)
-    weights = folder / "unet" / f"{NETWORKS['unet'].weights}.safetensors"
-    write_tensors(dict(unet.state_dict()), weights, torch.float16)
-    write_json(folder / "scheduler" / "scheduler_config.json", schedule.to_json() | version)
     parts = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", schedule.scheduler]}
-    write_json(folder / INDEX, {"_class_name": PIPELINE, **version, **parts})
-    return folder
+    with new_folder(folder) as new:
+        for part in parts:
+            (new / part).mkdir()
+        weights = new / "unet" / f"{NETWORKS['unet'].weights}.safetensors"
+        write_tensors(dict(unet.state_dict()), weights, torch.float16)
+        write_json(new / "unet" / "config.json", unet.config.to_json() | version)
+        write_json(new / "scheduler" / "scheduler_config.json", schedule.to_json() | version)
+        write_json(new / INDEX, {"_class_name": PIPELINE, **version, **parts})
+    return Path(folder)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from sdlearn.checkpoint.errors import CheckpointError, brief
 from sdlearn.checkpoint.folder import NETWORKS
@@ -46,6 +49,30 @@ def save_folder(
         shutil.rmtree(new, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def new_folder(folder: str | Path) -> Iterator[Path]:
+    """A folder to write into, which becomes ``folder`` when all is written; after an error nothing of it is left.
+
+    Raises CheckpointError when ``folder`` holds something, or cannot be written.
+    """
+    folder = Path(folder).resolve()
+    new = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise CheckpointError(f"cannot save into {folder}: it is not empty; name another folder.")
+        if folder.exists() and not folder.is_dir():
+            raise CheckpointError(f"cannot save into {folder}: it is a file; name a folder.")
+        new.mkdir(parents=True)
+        yield new
+        if folder.exists():
+            folder.rmdir()
+        new.rename(folder)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot write {folder}: {brief(error)}; name another place.") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _check_target(folder: Path, overwrite: bool) -> None:

@@ -95,7 +95,22 @@ def fill(
     network: nn.Module, weights: Weights, table: dict[str, Place], dtype: torch.dtype, device: str
 ) -> nn.Module:
     """Give an outlined network its numbers, one tensor at a time, in evaluation mode. Raises CheckpointError."""
-    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    filled = read_numbers(network.state_dict(), weights, table, dtype, device)
+    network.load_state_dict(filled, strict=True, assign=True)
+    empty = [name for name, t in chain(network.named_parameters(), network.named_buffers()) if t.is_meta]
+    if empty:
+        raise CheckpointError(f"{weights.files[0]}: no weights for {_some(empty)}.")
+    return network.eval()
+
+
+def read_numbers(
+    wanted: dict[str, Tensor],
+    weights: Weights,
+    table: dict[str, Place],
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> dict[str, Tensor]:
+    """The numbers of tensors that ``check_fit``, in the shapes of ``wanted``. CheckpointError unless all are finite."""
     ours_by_name: dict[str, list[str]] = {}
     for ours, place in table.items():
         ours_by_name.setdefault(place.name, []).append(ours)
@@ -107,18 +122,15 @@ def fill(
                 "take another copy."
             )
         for ours in ours_by_name[name]:
-            cut = table[ours].cut(tensor, shapes[ours])
+            cut = table[ours].cut(tensor, wanted[ours].shape)
             filled[ours] = cut.to(device=device, dtype=dtype, copy=True)
             if dtype != tensor.dtype and not is_finite(filled[ours]):
+                remedy = "load in torch.float32 or torch.bfloat16"
                 raise CheckpointError(
                     f"{weights.places[name]} holds numbers in {name} that are too large for {dtype}: "
-                    "load in torch.float32 or torch.bfloat16."
+                    f"{remedy if dtype == torch.float16 else 'take another copy'}."
                 )
-    network.load_state_dict(filled, strict=True, assign=True)
-    empty = [name for name, t in chain(network.named_parameters(), network.named_buffers()) if t.is_meta]
-    if empty:
-        raise CheckpointError(f"{weights.files[0]}: no weights for {_some(empty)}.")
-    return network.eval()
+    return filled
 
 
 def is_finite(tensor: Tensor) -> bool:
