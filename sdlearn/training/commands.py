@@ -8,7 +8,6 @@ decoder (chapter 04) and the classifier of noisy latents (chapter 09) become fol
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from sdlearn.checkpoint import Parts, save_classifier, save_decoder, save_folder
 from sdlearn.checkpoint.files import open_weights
 from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json
 from sdlearn.checkpoint.parts import Part
+from sdlearn.checkpoint.saving import write_json
 from sdlearn.checkpoint.tensors import Place, read_tensors, write_tensors
 from sdlearn.clip import CLIPVisionModel
 from sdlearn.config import CLIPVisionConfig, ScheduleConfig
@@ -119,7 +119,7 @@ def _keep_recipe(recipe: dict, runs: Path, resume: bool) -> None:
                 )
     if _first_process():
         runs.mkdir(parents=True, exist_ok=True)
-        _write_json(path, recipe)
+        write_json(path, recipe)
 
 
 def _first_process() -> bool:
@@ -233,7 +233,7 @@ def save_clip(trained: TrainedCLIP, model: Path) -> None:
     rest: dict[str, Tensor] = dict(clip.image_model.state_dict())
     rest["text_projection.weight"], rest["logit_scale"] = clip.text_projection.weight, clip.logit_scale
     (model / "clip").mkdir(parents=True, exist_ok=True)
-    _write_json(model / "clip" / "config.json", clip.image_model.config.to_json())
+    write_json(model / "clip" / "config.json", clip.image_model.config.to_json())
     write_tensors(rest, model / "clip" / "model.safetensors", torch.float16)
 
 
@@ -275,16 +275,12 @@ def _load_network(part: str, model: Path) -> nn.Module:
 def _save_network(part: str, network: nn.Module, model: Path) -> None:
     files, folder = NETWORKS[part], model / part
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "config.json", network.config.to_json())
+    write_json(folder / "config.json", network.config.to_json())
     tensors = {files.file_name(name): tensor for name, tensor in network.state_dict().items()}
     write_tensors(tensors, folder / f"{files.weights}.safetensors", torch.float16)
 
 
 def _note(folder: Path, figures: dict[str, float]) -> None:
     """Keep figures beside the log, and say them."""
-    _write_json(folder / "figures.json", figures)
+    write_json(folder / "figures.json", figures)
     print(", ".join(f"{name} {value:.5f}" for name, value in figures.items()))
-
-
-def _write_json(path: Path, data: dict) -> None:
-    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
