@@ -361,16 +361,16 @@ nothing = pipe.encode_prompt([""]).expand(UNSEEN, -1, -1)  # (50, tokens, width)
 
 
 @torch.no_grad()
-def test_errors(network, context=nothing, latents=test_z, t=test_t):
+def unseen_errors(network, context=nothing, latents=test_z, t=test_t):
     """The mean squared error of the noise in each picture of the fixed test: (50,)."""
     noisy = noised(latents, t, test_noise, alpha_bar).to(memory_format=torch.channels_last)
     return (network(noisy, t, context) - test_noise).square().mean(dim=(1, 2, 3))
 
 
-told_nothing = test_errors(pipe.unet)
+told_nothing = unseen_errors(pipe.unet)
 print(f"told nothing: error {told_nothing.mean():.4f}")
 for text in ("a picture of a cat", "a picture of a blue boat"):
-    found = test_errors(pipe.unet, pipe.encode_prompt([text]).expand(UNSEEN, -1, -1))
+    found = unseen_errors(pipe.unet, pipe.encode_prompt([text]).expand(UNSEEN, -1, -1))
     more = found - told_nothing
     print(f"told {text!r}: error {found.mean():.4f}, ", end="")
     print(f"difference {more.mean():+.4f} ± {2 * more.std() / UNSEEN**0.5:.4f}")
@@ -429,12 +429,12 @@ curve
 # guessed noise (chapter 02), decoded.
 
 # %%
-print(f"error of saying nothing {test_errors(lambda z, t, c: torch.zeros_like(z)).mean():.3f}")
-print(f"the live run {test_errors(live).mean():.3f}, the shipped U-Net {test_errors(pipe.unet).mean():.3f}")
+print(f"error of saying nothing {unseen_errors(lambda z, t, c: torch.zeros_like(z)).mean():.3f}")
+print(f"the live run {unseen_errors(live).mean():.3f}, the shipped U-Net {unseen_errors(pipe.unet).mean():.3f}")
 shown, levels = slice(0, 1), (100, 300, 500, 700, 900)
 for t in (100, 500, 900):
     at_t, counts_for = torch.full((UNSEEN,), t), (1 - alpha_bar[t]) / alpha_bar[t]
-    ours, theirs = test_errors(live, t=at_t).mean(), test_errors(pipe.unet, t=at_t).mean()
+    ours, theirs = unseen_errors(live, t=at_t).mean(), unseen_errors(pipe.unet, t=at_t).mean()
     print(f"t = {t}: live run and shipped U-Net, noise {ours:.3f} and {theirs:.3f};", end=" ")
     print(f"times {counts_for:.2f} is the belief {counts_for * ours:.3f} and {counts_for * theirs:.3f}")
 
@@ -834,8 +834,8 @@ print("contrast of the drawn picture:", ", ".join(f"{name} {value:.0f}" for name
 for t in (100, 500, 900):
     at_t = torch.full((UNSEEN,), t)
     fed_right, fed_new = (
-        test_errors(pipe.unet, t=at_t).mean(),
-        test_errors(pipe.unet, latents=there, t=at_t).mean(),
+        unseen_errors(pipe.unet, t=at_t).mean(),
+        unseen_errors(pipe.unet, latents=there, t=at_t).mean(),
     )
     print(f"error of the noise at t = {t}: right {fed_right:.3f}, with the bug {fed_new:.3f}")
 viz.strip(

@@ -9,11 +9,10 @@ import torch
 
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.files import open_weights
-from sdlearn.checkpoint.folder import read_json
+from sdlearn.checkpoint.folder import on_disk, read_json
 from sdlearn.checkpoint.saving import new_folder, write_json
 from sdlearn.checkpoint.tensors import Place, check_fit, fill, outline, write_tensors
 from sdlearn.noisy_classifier import NoisyClassifier
-from sdlearn.paths import shipped_model
 
 KIND = "NoisyClassifier"
 WEIGHTS = "model.safetensors"
@@ -22,12 +21,7 @@ MOST_LEVELS = 16  # far beyond any: only to refuse at once what would take hours
 
 def load_classifier(source: str | Path = "noisy_classifier") -> NoisyClassifier:
     """The classifier of a folder, or a shipped one by its name, float32. Raises CheckpointError for anything else."""
-    folder = Path(source)
-    if not folder.is_dir():
-        try:
-            folder = shipped_model(str(source))
-        except FileNotFoundError as error:
-            raise CheckpointError(str(error)) from None
+    folder = on_disk(source)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} holds no classifier: config.json is missing.")
     config = read_json(folder / "config.json")

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 
-from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.files import open_weights
+from sdlearn.checkpoint.folder import on_disk
 from sdlearn.checkpoint.saving import new_folder
 from sdlearn.checkpoint.tensors import Place, check_fit, read_numbers, write_tensors
-from sdlearn.paths import shipped_model
 from sdlearn.vae import AutoencoderKL
 
 FILE = "decoder.safetensors"
@@ -32,12 +31,7 @@ def swap_decoder(vae: AutoencoderKL, source: str | Path) -> AutoencoderKL:
 
     Raises CheckpointError unless the tensors are exactly those that a decoder of this shape and precision needs.
     """
-    path = Path(source)
-    if not path.exists():
-        try:
-            path = shipped_model(str(source))
-        except FileNotFoundError as error:
-            raise CheckpointError(str(error)) from None
+    path = on_disk(source)
     path = path / FILE if path.is_dir() else path
     weights = open_weights([path])
     wanted = {name: tensor for name, tensor in vae.state_dict().items() if is_tuned(name)}

@@ -29,6 +29,7 @@ from sdlearn.checkpoint.parts import Checkpoint, Part, Parts
 from sdlearn.checkpoint.tensors import Place
 from sdlearn.clip import CLIPTextModel
 from sdlearn.config import CLIPTextConfig, ScheduleConfig, UNetConfig, VAEConfig
+from sdlearn.paths import shipped_model
 from sdlearn.schedule import Schedule
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.unet import UNet
@@ -123,6 +124,15 @@ FIXED = {
         "solver_order": 2,
     },
 }
+
+
+def on_disk(source: str | Path) -> Path:
+    """A file or folder that is there, or else the shipped model of that name. Raises CheckpointError for neither."""
+    path = Path(source)
+    try:
+        return path if path.exists() else shipped_model(str(source))
+    except (OSError, ValueError) as error:  # not shipped; or no path at all: too long, or with a NUL in it
+        raise CheckpointError(str(error)) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -7,11 +7,10 @@ from pathlib import Path
 import torch
 
 from sdlearn.checkpoint.errors import CheckpointError
-from sdlearn.checkpoint.folder import NETWORKS, open_part, read_json, read_schedule
+from sdlearn.checkpoint.folder import NETWORKS, on_disk, open_part, read_json, read_schedule
 from sdlearn.checkpoint.saving import DIFFUSERS_VERSION, INDEX, new_folder, write_json
 from sdlearn.checkpoint.tensors import write_tensors
 from sdlearn.config import ScheduleConfig
-from sdlearn.paths import shipped_model
 from sdlearn.schedule import Schedule
 from sdlearn.unet import UNet
 
@@ -23,12 +22,7 @@ def load_pixel_model(source: str | Path) -> tuple[UNet, Schedule]:
 
     Raises CheckpointError for anything else.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        try:
-            folder = shipped_model(str(source))
-        except FileNotFoundError as error:
-            raise CheckpointError(str(error)) from None
+    folder = on_disk(source)
     kind = read_json(folder / INDEX).get("_class_name")
     if kind != PIPELINE:
         raise CheckpointError(
