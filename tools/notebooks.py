@@ -61,6 +61,7 @@ def read_source(source: Path) -> NotebookNode:
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
         cell.metadata = NotebookNode()
+        cell.source = cell.source.lstrip("\n")  # of a cell that begins with a definition, as ruff wants it
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},

@@ -430,7 +430,9 @@ curve
 
 # %%
 print(f"error of saying nothing {unseen_errors(lambda z, t, c: torch.zeros_like(z)).mean():.3f}")
-print(f"the live run {unseen_errors(live).mean():.3f}, the shipped U-Net {unseen_errors(pipe.unet).mean():.3f}")
+print(
+    f"the live run {unseen_errors(live).mean():.3f}, the shipped U-Net {unseen_errors(pipe.unet).mean():.3f}"
+)
 shown, levels = slice(0, 1), (100, 300, 500, 700, 900)
 for t in (100, 500, 900):
     at_t, counts_for = torch.full((UNSEEN,), t), (1 - alpha_bar[t]) / alpha_bar[t]
