@@ -72,16 +72,14 @@ def runs(request, tmp_path_factory) -> dict[Path, Future]:
     def run(source: Path):
         return tools.execute(tools.read_source(source), tools.notebook_path(source).parent)
 
-    asked = [item for item in request.session.items if request.fixturename in item.fixturenames]
+    asking = (item for item in request.session.items if request.fixturename in item.fixturenames)
+    chosen = [item.callspec.params["source"] for item in asking]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         for name in OWN_FOLDERS:
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         with ThreadPoolExecutor(2) as pool:
-            yield {
-                source: pool.submit(run, source)
-                for source in (item.callspec.params["source"] for item in asked)
-            }
+            yield {source: pool.submit(run, source) for source in chosen}
 
 
 @pytest.mark.slow

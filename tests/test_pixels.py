@@ -139,3 +139,9 @@ def test_the_shipped_model_is_whole_small_and_draws_what_it_has_learnt():
     assert distances(dreams).amin(dim=1).mean() < 1.2 * usual < distances(blurred).amin(dim=1).mean()
     animals = labels[distances(dreams).argmin(dim=1)]
     assert 3 <= animals.sum() <= 13  # both occur
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
+def test_what_can_be_no_path_is_refused_as_any_name(name):
+    with pytest.raises(CheckpointError):
+        load_pixel_model(name)
