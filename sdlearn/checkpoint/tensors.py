@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -139,7 +140,7 @@ def is_finite(tensor: Tensor) -> bool:
         return True
     if tensor.element_size() == 1:  # eight-bit floats know no minimum
         tensor = tensor.float()
-    return all(map(torch.isfinite, tensor.aminmax()))
+    return all(math.isfinite(end.item()) for end in tensor.aminmax())
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
