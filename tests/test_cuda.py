@@ -73,6 +73,30 @@ def test_same_seed_same_latents_and_a_batch_is_its_pictures(gpu):
     assert (together[1] - first[0]).abs().max() <= 1e-4
 
 
+@pytest.mark.parametrize("scale", [1.0, 7.5])
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "euler_a"])
+def test_no_step_waits_for_the_gpu(gpu, sampler, scale):
+    """From the second step on (the first sets things up) the CPU only hands out work, and never asks for a result."""
+    steps = gpu.txt2img_steps(SENTENCE, num_inference_steps=6, sampler=sampler, guidance_scale=scale)
+    next(steps)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        assert len(list(steps)) == 5
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_more_steps_need_no_more_memory_on_the_card(gpu):
+    """Without recording, fifty steps and five have the same peak."""
+    peaks = []
+    gpu.txt2img(SENTENCE, num_inference_steps=2, record=False)
+    for number in (5, 50):
+        torch.cuda.reset_peak_memory_stats()
+        gpu.txt2img(SENTENCE, num_inference_steps=number, record=False)
+        peaks.append(torch.cuda.max_memory_allocated())
+    assert peaks[1] <= 1.01 * peaks[0]
+
+
 def test_every_stage_can_be_timed(gpu):
     timings = time_stages(gpu, runs=1)
     assert len(timings) == 5 and all(timing.median > 0 for timing in timings)
