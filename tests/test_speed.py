@@ -169,10 +169,12 @@ def living_tensors():
 
 def test_a_run_without_recording_does_not_grow(pipe):
     living = []
-    for step in pipe.txt2img_steps("a cat", num_inference_steps=8):
+    for step in pipe.txt2img_steps("a cat", num_inference_steps=12):
+        place = step.i
         del step
-        living.append(living_tensors())
-    assert max(living[2:]) <= living[1] + 2
+        if place in (2, 5, 10):
+            living.append(living_tensors())
+    assert max(living) <= living[0] + 2
 
 
 def test_sixty_pictures_leave_nothing_behind(pipe):
@@ -206,6 +208,7 @@ def seconds(draw):
     return time.perf_counter() - start
 
 
+@pytest.mark.slow
 def test_a_picture_takes_no_longer_than_with_diffusers(shipped, repository):
     """The same weights, sampler and steps by turns; half of the pairs within the limit suffices on a busy machine."""
     diffusers = pytest.importorskip("diffusers")
