@@ -1,5 +1,6 @@
 """What every test shares: no network, fixed seeds, few threads, a cache of its own."""
 
+import gc
 import os
 import random
 import sys
@@ -34,6 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(
                 pytest.mark.skip(reason="needs an NVIDIA GPU: torch.cuda.is_available() is False")
             )
+
+
+def pytest_collection_finish() -> None:
+    """A million objects of the libraries stay to the end: Python need not search them for rubbish after every few."""
+    gc.freeze()
+    gc.set_threshold(100_000)
 
 
 @pytest.fixture(autouse=True)

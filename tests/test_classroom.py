@@ -118,6 +118,7 @@ def run(unpacked, *command) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_its_package_draws_a_picture(unpacked):
     code = (
         "import sdlearn, sdlearn.paths as p; print(sdlearn.__file__, p.shipped_model('scenes'))\n"

@@ -173,6 +173,7 @@ def psnr(a: torch.Tensor, b: torch.Tensor, where: torch.Tensor) -> float:
     return -10 * error.mean().log10().item()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_shipped_decoder_is_whole_small_and_better_at_detail():
     folder = shipped_model("scenes_detail")

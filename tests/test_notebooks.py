@@ -128,6 +128,7 @@ def small(tmp_path, text=PERCENT):
     return path
 
 
+@pytest.mark.slow
 def test_a_source_is_executed_with_descriptions_of_its_pictures(tmp_path):
     source = tools.read_source(small(tmp_path))
     done = tools.execute(source, tmp_path)
@@ -163,6 +164,7 @@ ipywidgets.VBox([slider])
 """
 
 
+@pytest.mark.slow
 def test_of_a_widget_nothing_is_saved_but_what_stands_beside_it(tmp_path):
     done = tools.execute(tools.read_source(small(tmp_path, WIDGETS)), tmp_path)
     printed, twin = done.cells[0].outputs
@@ -184,6 +186,7 @@ print(json.dumps([done.metadata.sdlearn, done.cells[0].source]))
 """
 
 
+@pytest.mark.slow
 def test_a_build_measures_time_and_memory(tmp_path):
     """And the fastest chapter cannot hide that it holds a gigabyte for a moment.
 

@@ -16,6 +16,7 @@ def shipped() -> Oracle:
     return Oracle.load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "held_out"])
 def test_the_shipped_oracle_reads_true_drawings(shipped, split):
     readings, asked = scenes.read_renders(shipped, 300, seed=2024, split=split)

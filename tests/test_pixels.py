@@ -29,6 +29,7 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 def test_cats_and_dogs_are_repeatable_and_both_there():
     pictures, labels = cats_and_dogs(200, seed=3)
     again, same = cats_and_dogs(200, seed=3)
@@ -118,6 +119,7 @@ def test_a_dream_depends_on_its_own_seed_alone():
     )
 
 
+@pytest.mark.slow
 def test_the_shipped_model_is_whole_small_and_draws_what_it_has_learnt():
     """A dream is hardly further from the nearest drawing than a drawing is from the nearest other one."""
     from sdlearn.environment import wrong_files

@@ -232,6 +232,7 @@ def test_loss_curves_refuse(logs, message):
         viz.loss_curves(logs)
 
 
+@pytest.mark.slow
 def test_nothing_is_changed_and_the_same_figure_has_the_same_bytes():
     run, second = a_run(), a_run(seed=1)
     before = [

@@ -240,7 +240,7 @@ def test_karras_visits_between_the_timesteps_and_tells_whole_ones():
 
 @pytest.mark.parametrize("spacing", [None, "leading", "trailing", "linspace"])
 @pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("steps", [2, 1000])
+@pytest.mark.parametrize("steps", [2, pytest.param(1000, marks=pytest.mark.slow)])
 def test_every_number_of_steps_gives_a_finite_picture(name, spacing, steps):
     """Also where diffusers reads past its table (leading) or divides by zero (DPM-Solver) at 1000 steps."""
     config = replace(ScheduleConfig(), timestep_spacing=spacing)

@@ -127,6 +127,7 @@ def test_same_seed_same_picture_bit_for_bit_and_recording_changes_nothing(pipe):
     assert not torch.equal(first.latents, pipe.txt2img(SENTENCE, num_inference_steps=5, seed=4).latents)
 
 
+@pytest.mark.slow
 def test_a_picture_of_a_batch_is_the_picture_alone(pipe):
     """At the usual number of steps. Of 8 coarse ones a place can amplify rounding: 2e-3 in the first of these."""
     prompts = [SENTENCE, "a green tree", "a star in the snow"]
@@ -136,12 +137,14 @@ def test_a_picture_of_a_batch_is_the_picture_alone(pipe):
         assert (together[k] - alone[0]).abs().max() <= 1e-4
 
 
+@pytest.mark.slow
 def test_it_draws_what_it_is_told(pipe):
     found = evaluate(pipe, Oracle.load(), fixed_cases(25, "train"))
     assert found["objects"].value >= 0.9 and found["backgrounds"].value >= 0.9
     assert found["colours"].value >= 0.9 and found["relations"].value >= 0.9
 
 
+@pytest.mark.slow
 def test_without_guidance_the_prompt_is_ignored(pipe):
     found = evaluate(pipe, Oracle.load(), fixed_cases(25, "train"), guidance_scale=0.0)
     assert found["objects"].value <= 0.45

@@ -371,6 +371,7 @@ def test_the_noise_predictor_is_asked_for_the_noise(monkeypatch, tmp_path):
     assert 0.04 < sum(text == "" for text in asked["texts"]) / 256 < 0.17  # one caption in ten is dropped
 
 
+@pytest.mark.slow
 def test_frozen_latents_are_the_encoders(trained):
     """What the U-Net learns from is what image to image encodes."""
     import sdlearn

@@ -120,11 +120,13 @@ def clip_tokenizer() -> Tokenizer:
     return Tokenizer.from_folder(CLIP_VOCAB)
 
 
+@pytest.mark.slow
 def test_clip_vocabulary(clip_tokenizer, tmp_path):
     clip_tokenizer.save(tmp_path)
     assert differences(clip_tokenizer, tmp_path, generated_strings()) == []
 
 
+@pytest.mark.slow
 def test_clip_vocabulary_with_the_padding_of_stable_diffusion_2(clip_tokenizer, tmp_path):
     tokenizer = Tokenizer(clip_tokenizer.vocab, clip_tokenizer.merges, 77, pad_token_id=0)
     tokenizer.save(tmp_path)
