@@ -59,7 +59,7 @@ class ResnetBlock(nn.Module):
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         if time is not None:
-            h = h + self.time_emb_proj(F.silu(time))[:, :, None, None]  # (B, C) -> (B, C, 1, 1)
+            h = h + self.time_emb_proj(time)[:, :, None, None]  # (B, C) -> (B, C, 1, 1)
         h = self.conv2(F.silu(self.norm2(h)))
         around = x if self.conv_shortcut is None else self.conv_shortcut(x)
         return around + h

@@ -83,6 +83,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one, else cpu)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--save-memory", action="store_true", help="for small graphics cards; slower")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="machine code of its own for the U-Net: a minute once, then quicker",
+    )
     parser.add_argument("--no-safety-checker", action="store_true", help="do not use the checkpoint's")
 
 

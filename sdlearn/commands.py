@@ -83,6 +83,7 @@ def load_model(args: argparse.Namespace) -> StableDiffusion:
         tokenizer=args.tokenizer,
         vae=args.vae,
         safety_checker=not args.no_safety_checker,
+        compile=args.compile,
     )
     drawn_with = getattr(args, "drawn_with", pipe.name)
     if drawn_with != pipe.name:

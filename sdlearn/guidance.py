@@ -75,6 +75,8 @@ def classifier_free_guidance(
     """
     scale, share, (low, high) = check_guidance_scale(scale), check_rescale(rescale), check_interval(interval)
 
+    both_texts = torch.cat([uncond, cond]) if scale not in (0, 1) else None
+
     def guided(x: Tensor, sigma: float) -> Prediction:
         if scale == 0:
             pred = denoise(x, sigma, uncond)
@@ -82,7 +84,7 @@ def classifier_free_guidance(
         if scale == 1 or not low <= sigma <= high:
             pred = denoise(x, sigma, cond)
             return replace(pred, eps_cond=pred.eps)
-        both = denoise(torch.cat([x, x]), sigma, torch.cat([uncond, cond]))  # one call of (2B, C, H, W)
+        both = denoise(torch.cat([x, x]), sigma, both_texts)  # one call of (2B, C, H, W)
         eps_uncond, eps_cond = both.eps.chunk(2)
         eps = eps_uncond + scale * (eps_cond - eps_uncond)
         x0 = x - sigma * eps

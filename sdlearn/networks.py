@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -14,12 +15,14 @@ from torch import Tensor
 from sdlearn import checkpoint
 from sdlearn.arguments import usable_device
 from sdlearn.clip import CLIPTextModel
+from sdlearn.compiled import CompiledUNet
 from sdlearn.config import ScheduleConfig
 from sdlearn.image import to_images
 from sdlearn.memory import in_portions, tiled_decode, visiting
 from sdlearn.prompts import chunks_of, equally_long, unread
 from sdlearn.safety import SafetyChecker
 from sdlearn.schedule import Schedule
+from sdlearn.speed import prepared
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.trace import Generation
 from sdlearn.unet import UNet
@@ -56,6 +59,7 @@ class Networks:
         self.interrupted: Generation | None = None  # the steps of a run that was stopped; see ``resume``
         self._visits: torch.device | None = None  # where networks go to work, if they rest elsewhere
         self._tile: int | None = None  # latents along the side of a tile of the decoder
+        self._compiled: CompiledUNet | None = None
 
     @classmethod
     def from_pretrained(
@@ -69,13 +73,15 @@ class Networks:
         tokenizer: str | Path | None = None,
         vae: str | Path | None = None,
         safety_checker: bool = True,
+        compile: bool = False,
     ) -> Self:
         """Load a folder in diffusers' layout, a .safetensors or .ckpt file, a shipped model, or one of the hub.
 
         ``prediction_type`` ("epsilon" or "v_prediction") overrides a folder's; a single file of SD 2 needs it. A
         single file holds no vocabulary: ``tokenizer`` is a folder that does, where none is found. ``variant``
         ("fp16", "non_ema") chooses among a folder's weights; ``vae`` is another autoencoder: a file, a folder or a name
-        on the hub. A checkpoint's safety checker is used unless ``safety_checker`` is False. Raises CheckpointError.
+        on the hub. A checkpoint's safety checker is used unless ``safety_checker`` is False. ``compile`` is told at the
+        method of this name. Raises CheckpointError.
         """
         usable_device(device)
         parts, opened = checkpoint.load_checkpoint(
@@ -100,7 +106,7 @@ class Networks:
             parts.unet, decoder, parts.text_encoder, parts.tokenizer, parts.schedule_config, name, checker
         )
         pipe.checkpoint = opened
-        return pipe
+        return pipe.compile() if compile else pipe
 
     def save_pretrained(
         self, folder: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False
@@ -125,6 +131,21 @@ class Networks:
             device = usable_device(device)
         for network in self._networks:
             network.to(device=device, dtype=dtype)
+        if self._compiled is not None:
+            self._compiled = CompiledUNet(self.unet, self.device)
+        return self
+
+    def compile(self) -> Self:
+        """Turn the U-Net into machine code of its own, for each shape that is drawn, at its first step; returns itself.
+
+        That takes a minute or more (said on stderr), and pays for those who draw many pictures of one shape. Weights
+        must not change afterwards. On a CPU it needs a C++ compiler.
+        """
+        if self._visits is not None:
+            raise ValueError(
+                "save_memory and compile exclude each other: a compiled network stays where it is."
+            )
+        self._compiled = CompiledUNet(self.unet, self.device)
         return self
 
     def save_memory(self, device: str | torch.device | None = None, tile: int | None = None) -> Self:
@@ -134,6 +155,10 @@ class Networks:
         two questions of guidance are asked one after the other; pictures are decoded in tiles of ``tile`` pixels
         (default: the model's own size).
         """
+        if self._compiled is not None:
+            raise ValueError(
+                "save_memory and compile exclude each other: a compiled network stays where it is."
+            )
         self._visits = usable_device(device) if device is not None else self.device
         self._tile = max(
             16, (tile or self.unet.config.sample_size * self.vae.config.factor) // self.vae.config.factor
@@ -246,4 +271,11 @@ class Networks:
         if self._visits is not None and len(x) > 1:  # one picture, one question at a time
             parts = zip(x.split(1), timesteps.split(1), context.split(1), strict=True)
             return torch.cat([self.unet(a.to(self.dtype), t, c).float() for a, t, c in parts])
-        return self.unet(x.to(self.dtype), timesteps, context).float()
+        unet = self.unet if self._compiled is None else self._compiled
+        return unet(x.to(self.dtype), timesteps, context).float()
+
+    def _quick(self) -> AbstractContextManager[None]:
+        """For the steps of a run: the U-Net prepared (sdlearn.speed), unless it is compiled or memory is scarce."""
+        if self._compiled is not None or self._visits is not None:
+            return nullcontext()
+        return prepared(self.unet)

@@ -33,7 +33,7 @@ class NoisyClassifier(nn.Module):
 
     def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
         time = timestep_embedding(timesteps, self.widths[0]).to(x.dtype)
-        time = self.time_embedding(time)  # (B, 4 * widths[0])
+        time = F.silu(self.time_embedding(time))  # (B, 4 * widths[0])
         h = self.levels[0](self.conv_in(x), time)
         for downsample, level in zip(self.downsamplers, self.levels[1:], strict=True):
             h = level(downsample(h), time)

@@ -148,7 +148,10 @@ class StableDiffusion(Networks):
         plan, wishes, generators = drawing.plan, drawing.wishes, drawing.generators()
 
         def noise() -> Tensor:
-            return drawing.noise(generators).to(self.device)
+            drawn = drawing.noise(generators)
+            if self.device.type == "cuda":  # from pinned memory, so that nobody waits for the copy
+                drawn = drawn.pin_memory()
+            return drawn.to(self.device, non_blocking=True)
 
         cond, uncond = self._text_vectors(drawing)
         x, known, first_noise = self._start(drawing, noise)
@@ -178,7 +181,7 @@ class StableDiffusion(Networks):
             for _ in drawing.done if drawing.sampler.stochastic or wishes.eta else ():
                 noise()  # what these steps drew
         sigmas = plan.sigmas[len(drawing.done) :]
-        with visiting(self.unet, self._visits):
+        with visiting(self.unet, self._visits), self._quick():
             steps = drawing.sampler.run(denoise, x, sigmas, noise, drawing.done, wishes.eta)
             yield from end_at_known(steps, known, mask, plan.sigmas[-1]) if keeps else steps
 

@@ -132,7 +132,7 @@ class UNet(nn.Module):
 
     def forward(self, sample: Tensor, timesteps: Tensor, context: Tensor | None = None) -> Tensor:
         time = timestep_embedding(timesteps, self.config.block_out_channels[0]).to(sample.dtype)
-        time = self.time_embedding(time)  # (B, 4 * C_0)
+        time = F.silu(self.time_embedding(time))  # (B, 4 * C_0)
         h = self.conv_in(sample)
         skips = [h]
         for block in self.down_blocks:
