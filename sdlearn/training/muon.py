@@ -32,28 +32,38 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     if rows > columns:  # the smaller side first: x xᵀ is cheap
         return orthogonalise(matrices.mT, dtype).mT
     x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)  # no singular value is above 1
-    return _by_squares(x) if columns > 2 * rows else _by_steps(x.to(dtype)).to(x.dtype)
+    x = x.flatten(0, -3) if x.ndim > 2 else x[None]  # (k, m, n), as baddbmm wants it
+    x = _by_squares(x) if columns > 2 * rows else _by_steps(x.to(dtype)).to(x.dtype)
+    return x.reshape(matrices.shape)
+
+
+def _polynomial(square: Tensor) -> Tensor:
+    """a + b s + c s² of square matrices s, (k, m, m)."""
+    a, b, c = COEFFICIENTS
+    result = torch.baddbmm(square, square, square, beta=b, alpha=c)
+    result.diagonal(dim1=1, dim2=2).add_(a)
+    return result
 
 
 def _by_steps(x: Tensor) -> Tensor:
-    """The steps as they are written, for (…, m, n) with m about n."""
-    a, b, c = COEFFICIENTS
+    """The steps as they are written: for (k, m, n) with n about m."""
     for _ in range(STEPS):
-        square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        x = _polynomial(x @ x.mT) @ x
     return x
 
 
 def _by_squares(x: Tensor) -> Tensor:
-    """The same with two products of the long side n instead of ten: each step is x <- p x, where p is a polynomial in
-    the small square s = x xᵀ, and the next step's s is p s p. Needs float32: bfloat16 would lose small singular values.
+    """The same with two products of the long side n instead of ten, for (k, m, n) with n much above m.
+
+    A step x <- p x, with p a polynomial in the small s = x xᵀ, turns s into p s p; so the five p are known without x.
+    In float32 only: in bfloat16 the small singular values would drown in the rounding of s.
     """
-    a, b, c = COEFFICIENTS
-    square, whole = x @ x.mT, torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
-    one = whole
-    for _ in range(STEPS):
-        factor = a * one + b * square + c * square @ square
-        whole, square = factor @ whole, factor @ square @ factor
+    square = x @ x.mT
+    whole = factor = _polynomial(square)
+    for _ in range(STEPS - 1):
+        square = factor @ square @ factor
+        factor = _polynomial(square)
+        whole = factor @ whole
     return whole @ x
 
 
@@ -72,7 +82,9 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None) -> None:
         for group in self.param_groups:
-            alike = defaultdict(list)  # weights that are matrices of one shape go through the steps as one batch
+            alike = defaultdict(
+                list
+            )  # weights that are matrices of one shape go through the steps as one batch
             for weight in group["params"]:
                 if weight.grad is not None:
                     alike[weight.flatten(1).shape].append(weight)
