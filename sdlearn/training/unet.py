@@ -32,19 +32,17 @@ class TextTable:
         captions: Iterable[str],
         batch_size: int = 128,
     ):
-        known = sorted(set(captions))
-        device = next(text_encoder.parameters()).device
-        text_encoder, vectors = text_encoder.eval(), []
-        for start in tqdm(range(0, len(known), batch_size), desc="captions", disable=None):
-            ids = [tokenizer.encode(text) for text in known[start : start + batch_size]]
+        distinct, device = sorted(set(captions)), next(text_encoder.parameters()).device
+        text_encoder, self._known = text_encoder.eval(), {}
+        for start in tqdm(range(0, len(distinct), batch_size), desc="captions", disable=None):
+            texts = distinct[start : start + batch_size]
+            ids = torch.tensor([tokenizer.encode(text) for text in texts], device=device)
             with torch.no_grad():
-                vectors.append(text_encoder(torch.tensor(ids, device=device)).half().cpu())
-        self._row = {text: row for row, text in enumerate(known)}
-        self._vectors = torch.cat(vectors)  # (n, L, D)
+                self._known.update(zip(texts, text_encoder(ids).half().cpu(), strict=True))
 
     def __call__(self, captions: list[str]) -> Tensor:
         """(B, L, D) text vectors."""
-        return self._vectors[[self._row[text] for text in captions]].float()
+        return torch.stack([self._known[text] for text in captions]).float()
 
 
 def train_unet(
