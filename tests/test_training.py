@@ -25,6 +25,8 @@ from sdlearn.training.loop import (
     Share,
     TrainingSettings,
     fit,
+    lay_out_inputs,
+    memory_layout,
     rise_and_fall,
     save_atomically,
     step_generator,
@@ -172,19 +174,24 @@ def test_twenty_steps_give_the_losses_of_the_plain_loop(tmp_path):
     plan = settings(steps=20, weight_decay=0.1, muon_learning_rate=1e-2, gradient_clip=0.5)
     losses, average = plain_training(small_network(), plan)
     found = fit(small_network(), small_loss, plan, tmp_path, cpu=True)
-    assert losses[-1] < 0.5 * losses[0]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
     assert logged(tmp_path) == pytest.approx(losses, rel=1e-4, abs=2e-6)  # the log has six places
     torch.testing.assert_close(weights(found), weights(average), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("precision", "last"), [("bf16", False), ("no", True)])
-def test_pictures_lie_in_memory_as_the_processor_likes_it(tmp_path, precision, last):
+def test_pictures_lie_in_memory_as_the_processor_likes_it(tmp_path):
+    """The loss hands over pictures with the channels last; the network sees what its processor likes."""
     seen, network = [], small_network()
     network[1].register_forward_hook(
         lambda _, inputs, output: seen.append(output.is_contiguous(memory_format=torch.channels_last))
     )
-    fit(network, small_loss, settings(steps=1, precision=precision), tmp_path, cpu=True)
-    assert seen == [last]
+    fit(network, small_loss, settings(steps=1), tmp_path, cpu=True)  # float32
+    layout = memory_layout(torch.device("cpu"), "bf16")
+    with_hook = lay_out_inputs(network.to(memory_format=layout), layout)
+    small_loss(network, 0, Share(0, 1))
+    with_hook.remove()
+    assert seen == [True, False]
+    assert memory_layout(torch.device("cuda"), "bf16") == torch.channels_last
 
 
 def test_the_next_batch_is_made_ahead_and_is_the_one_asked_for():
