@@ -33,8 +33,8 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
         return orthogonalise(matrices.mT, dtype).mT
     x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)  # no singular value is above 1
     x = x.flatten(0, -3) if x.ndim > 2 else x[None]  # (k, m, n), as baddbmm wants it
-    x = _by_squares(x) if columns > 2 * rows else _by_steps(x.to(dtype)).to(x.dtype)
-    return x.reshape(matrices.shape)
+    x = _by_squares(x, dtype) if columns > 2 * rows else _by_steps(x.to(dtype))
+    return x.to(matrices.dtype).reshape(matrices.shape)
 
 
 def _polynomial(square: Tensor) -> Tensor:
@@ -52,11 +52,11 @@ def _by_steps(x: Tensor) -> Tensor:
     return x
 
 
-def _by_squares(x: Tensor) -> Tensor:
+def _by_squares(x: Tensor, dtype: torch.dtype) -> Tensor:
     """The same with two products of the long side n instead of ten, for (k, m, n) with n much above m.
 
     A step x <- p x, with p a polynomial in the small s = x xᵀ, turns s into p s p; so the five p are known without x.
-    In float32 only: in bfloat16 the small singular values would drown in the rounding of s.
+    Only the last product may be in bfloat16: in the others small singular values would drown in the rounding of s.
     """
     square = x @ x.mT
     whole = factor = _polynomial(square)
@@ -64,7 +64,7 @@ def _by_squares(x: Tensor) -> Tensor:
         square = factor @ square @ factor
         factor = _polynomial(square)
         whole = factor @ whole
-    return whole @ x
+    return whole.to(dtype) @ x.to(dtype)
 
 
 class Muon(torch.optim.Optimizer):
