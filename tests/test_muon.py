@@ -19,6 +19,29 @@ def test_orthogonalise_makes_all_directions_about_equally_long(shape):
     assert ((u.T @ update @ vt.T).diagonal() > 0.3).all()  # along the same directions, none turned round
 
 
+def plainly(matrix: torch.Tensor) -> torch.Tensor:
+    """Jordan et al. 2024, as written: one matrix, five steps on the matrix itself."""
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 300), (300, 32), (40, 24)])
+def test_a_batch_of_matrices_moves_as_each_alone_by_the_plain_steps(shape):
+    """Wide and tall ones go by their small squares. The last matrix has hardly a second direction."""
+    matrices = torch.randn(3, *shape)
+    matrices[2] = matrices[2, :, :1] @ matrices[2, :1] + 1e-4 * torch.randn(shape)
+    expected = torch.stack([plainly(matrix.double()) for matrix in matrices])
+    found = orthogonalise(matrices, torch.float32).double()
+    assert (found - expected).norm() <= 1e-4 * expected.norm()
+    assert torch.equal(
+        orthogonalise(matrices[:1], torch.float32)[0], orthogonalise(matrices[0], torch.float32)
+    )
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_matrices_move_as_with_torchs_muon(decay):
     start = torch.randn(24, 40)

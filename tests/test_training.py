@@ -1,5 +1,6 @@
 """Training: repeatable, resumable, the same on one process and on two."""
 
+import copy
 import json
 import math
 import os
@@ -16,22 +17,25 @@ from torch import nn
 from sdlearn.config import VAEConfig
 from sdlearn.scenes import Scene, Thing, canonical_caption, is_held_out
 from sdlearn.scenes.dataset import example
-from sdlearn.training import commands
+from sdlearn.training import commands, loop
 from sdlearn.training.clip import caption_loss, contradict, mostly_left
-from sdlearn.training.data import pixels_of
+from sdlearn.training.data import Ahead, pixels_of
 from sdlearn.training.latents import FrozenLatents, denoising_loss, encode_all, min_snr_weight, noised
 from sdlearn.training.loop import (
     Share,
     TrainingSettings,
     fit,
+    memory_layout,
     rise_and_fall,
     save_atomically,
     step_generator,
     update_ema,
 )
+from sdlearn.training.muon import split
 from sdlearn.training.recipe import RECIPES, load_recipe
 from sdlearn.training.vae import corners, edge_loss, initialise
 from sdlearn.vae import AutoencoderKL
+from tests.test_muon import plainly
 
 TINY = {
     "training.precision": "no",
@@ -115,6 +119,91 @@ def test_an_interrupted_run_resumes_as_if_it_had_never_stopped(tmp_path):
     again = weights(fit(line_model(), line_loss(), settings(), tmp_path / "cut", resume=True, cpu=True))
     assert torch.equal(again, whole)
     assert logged(tmp_path / "cut") == logged(tmp_path / "whole")
+
+
+def small_network() -> nn.Sequential:
+    """Square, wide and tall matrices, three of one shape, and a norm."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        first, inner = nn.Conv2d(3, 16, 3, padding=1), [nn.Conv2d(16, 16, 3, padding=1) for _ in range(3)]
+        return nn.Sequential(
+            first,
+            *(nn.Sequential(nn.GroupNorm(4, 16), nn.SiLU(), layer) for layer in inner),
+            nn.Flatten(),
+            nn.Linear(16 * 16, 24),
+            nn.Linear(24, 24),
+            nn.Linear(24, 1),
+        )
+
+
+def small_loss(model: nn.Module, step: int, share: Share) -> dict[str, torch.Tensor]:
+    x = torch.randn(8, 3, 4, 4, generator=step_generator(0, step)).to(memory_format=torch.channels_last)
+    return {"loss": (model(x) - x.mean(dim=(1, 2, 3))[:, None]).square().mean()}
+
+
+def plain_training(model: nn.Module, plan: TrainingSettings) -> tuple[list[float], nn.Module]:
+    """The loop as the papers write it: one weight after another, nothing batched or fused."""
+    average, matrices = copy.deepcopy(model), split(model)[0]
+    memory = [torch.zeros_like(weight) for weight in matrices]
+    adam = torch.optim.AdamW(split(model)[1], betas=(0.9, plan.beta2), weight_decay=plan.weight_decay)
+    losses = []
+    for step in range(plan.steps):
+        loss = small_loss(model, step, Share(0, 1))["loss"]
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), plan.gradient_clip)
+        adam.param_groups[0]["lr"] = plan.learning_rate * rise_and_fall(plan, step)
+        rate = plan.muon_learning_rate * rise_and_fall(plan, step)
+        adam.step()
+        with torch.no_grad():
+            for weight, mean in zip(matrices, memory, strict=True):
+                mean.copy_(0.95 * mean + 0.05 * weight.grad)
+                ahead = (0.05 * weight.grad + 0.95 * mean).flatten(1)
+                update = plainly(ahead).reshape(weight.shape) * 0.2 * max(ahead.shape) ** 0.5
+                weight.copy_(weight * (1 - rate * plan.weight_decay) - rate * update)
+            decay = min(plan.ema_decay, (1 + step) / (10 + step))
+            for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
+                slow.copy_(decay * slow + (1 - decay) * fast)
+        model.zero_grad()
+        losses.append(loss.item())
+    return losses, average
+
+
+def test_twenty_steps_give_the_losses_of_the_plain_loop(tmp_path):
+    """All that makes a step fast changes rounding only."""
+    plan = settings(steps=20, weight_decay=0.1, muon_learning_rate=1e-2, gradient_clip=0.5)
+    losses, average = plain_training(small_network(), plan)
+    found = fit(small_network(), small_loss, plan, tmp_path, cpu=True)
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    assert logged(tmp_path) == pytest.approx(losses, rel=1e-4, abs=2e-6)  # the log has six places
+    torch.testing.assert_close(weights(found), weights(average), rtol=1e-3, atol=1e-4)
+
+
+def test_pictures_lie_in_memory_as_the_processor_likes_it(tmp_path, monkeypatch):
+    """The loss hands over pictures with the channels last; the network sees what its processor likes."""
+    seen, network = [], small_network()
+    network[1].register_forward_hook(
+        lambda _, inputs, output: seen.append(output.is_contiguous(memory_format=torch.channels_last))
+    )
+    fit(network, small_loss, settings(steps=1), tmp_path / "float32", cpu=True)
+    layouts = [memory_layout(torch.device(name), "bf16") for name in ("cpu", "cuda")]
+    assert layouts == [torch.contiguous_format, torch.channels_last]
+    monkeypatch.setattr(loop, "memory_layout", lambda *_: layouts[0])  # one process has one precision only
+    fit(network, small_loss, settings(steps=1), tmp_path / "bf16", cpu=True)
+    assert seen == [True, False]
+
+
+def test_the_next_batch_is_made_ahead_and_is_the_one_asked_for():
+    made = []
+
+    def make(step: int, share: Share) -> tuple[torch.Tensor, ...]:
+        made.append(step)
+        return (torch.tensor([step, share.rank]),)
+
+    early, plain = Ahead(make), Share(0, 1)
+    asked = [3, 4, 5, 9, 10]  # a run resumes at 3; 9 was not foreseen
+    assert [early(step, plain)[0].tolist() for step in asked] == [[step, 0] for step in asked]
+    assert sorted(made)[:6] == [3, 4, 5, 6, 9, 10]
+    assert early(11, Share(1, 2))[0].tolist() == [11, 1]  # another share than that foreseen
 
 
 def test_resuming_with_another_recipe_is_refused(tmp_path):

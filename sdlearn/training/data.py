@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from sdlearn.scenes.dataset import SceneDataset, render_dataset
+from sdlearn.training.loop import Share
 
 
 def open_scenes(data: dict) -> SceneDataset:
@@ -20,6 +23,30 @@ def open_scenes(data: dict) -> SceneDataset:
 def pick(count: int, batch_size: int, generator: torch.Generator) -> Tensor:
     """(batch_size,) random indices below ``count``."""
     return torch.randint(count, (batch_size,), generator=generator)
+
+
+class Ahead:
+    """A step's batch, made by ``make(step, share)`` in the background while the step before it computes.
+
+    It is a function of the step's number alone, so whether it was made early changes the time and nothing else.
+    """
+
+    def __init__(self, make: Callable[[int, Share], tuple[Tensor, ...]]):
+        self._make = make
+        self._worker = ThreadPoolExecutor(1)
+        self._early: dict[tuple[int, Share], Future] = {}
+
+    def __call__(self, step: int, share: Share) -> tuple[Tensor, ...]:
+        early = self._early.pop((step, share), None)
+        self._early = {(step + 1, share): self._worker.submit(self._make, step + 1, share)}
+        return self._make(step, share) if early is None else early.result()
+
+
+def send(batch: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """A batch on ``device``. A GPU fetches it from pinned memory while it still computes: nobody waits."""
+    if device.type != "cuda":
+        return tuple(part.to(device) for part in batch)
+    return tuple(part.pin_memory().to(device, non_blocking=True) for part in batch)
 
 
 def pixels_of(

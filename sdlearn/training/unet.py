@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from sdlearn.clip import CLIPTextModel
 from sdlearn.config import ScheduleConfig, UNetConfig
 from sdlearn.schedule import Schedule
 from sdlearn.tokenizer import Tokenizer
-from sdlearn.training.data import open_scenes, pick
+from sdlearn.training.data import Ahead, open_scenes, pick, send
 from sdlearn.training.latents import FrozenLatents, denoising_loss, encode_all
 from sdlearn.training.loop import Share, TrainingSettings, fit, save_atomically, step_generator
 from sdlearn.unet import UNet
@@ -21,21 +23,25 @@ from sdlearn.vae import AutoencoderKL
 
 
 class TextTable:
-    """Each distinct caption's vectors, computed when first needed: the text tower is frozen."""
+    """The vectors of all captions that training will ask for, computed once: the text tower is frozen."""
 
-    def __init__(self, text_encoder: CLIPTextModel, tokenizer: Tokenizer):
-        self.text_encoder = text_encoder.eval()
-        self.tokenizer = tokenizer
-        self._known: dict[str, Tensor] = {}
+    def __init__(
+        self,
+        text_encoder: CLIPTextModel,
+        tokenizer: Tokenizer,
+        captions: Iterable[str],
+        batch_size: int = 128,
+    ):
+        distinct, device = sorted(set(captions)), next(text_encoder.parameters()).device
+        text_encoder, self._known = text_encoder.eval(), {}
+        for start in tqdm(range(0, len(distinct), batch_size), desc="captions", disable=None):
+            texts = distinct[start : start + batch_size]
+            ids = torch.tensor([tokenizer.encode(text) for text in texts], device=device)
+            with torch.no_grad():
+                self._known.update(zip(texts, text_encoder(ids).half().cpu(), strict=True))
 
-    @torch.no_grad()
     def __call__(self, captions: list[str]) -> Tensor:
         """(B, L, D) text vectors."""
-        new = sorted({text for text in captions if text not in self._known})
-        if new:
-            device = next(self.text_encoder.parameters()).device
-            ids = torch.tensor([self.tokenizer.encode(text) for text in new], device=device)
-            self._known.update(zip(new, self.text_encoder(ids).half().cpu(), strict=True))
         return torch.stack([self._known[text] for text in captions]).float()
 
 
@@ -60,7 +66,7 @@ def train_unet(
     schedule = Schedule(ScheduleConfig(**recipe["schedule"]))
     alpha_bar = schedule.alpha_bar.float()  # (T,)
     latents = _cached_latents(vae, scenes, folder)
-    texts = TextTable(text_encoder, tokenizer)
+    texts = TextTable(text_encoder, tokenizer, ["", *itertools.chain.from_iterable(scenes.captions)])
     drop, gamma = recipe["loss"]["drop_captions"], recipe["loss"]["min_snr_gamma"]
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
@@ -69,7 +75,8 @@ def train_unet(
     shape = (settings.batch_size, *latents.mean.shape[1:])
     trainable = len(scenes.pictures) - recipe["data"]["held_back"]
 
-    def loss_of(model: nn.Module, step: int, share: Share) -> dict[str, Tensor]:
+    def batch(step: int, share: Share) -> tuple[Tensor, ...]:
+        """Clean latents, timesteps, noise and text vectors of a process's share of a step."""
         generator = step_generator(settings.seed, step)
         chosen = pick(trainable, settings.batch_size, generator)
         wording = torch.randint(len(scenes.captions[0]), (settings.batch_size,), generator=generator)
@@ -82,10 +89,15 @@ def train_unet(
         captions = [
             "" if d else scenes.captions[i][w] for i, w, d in zip(chosen, wording, dropped, strict=True)
         ]
-        context = texts(captions).to(next(model.parameters()).device)
-        return denoising_loss(
-            model, latents.draw(chosen, spread), timesteps, noise, context, alpha_bar, gamma
-        )
+        return latents.draw(chosen, spread), timesteps, noise, texts(captions)
+
+    early = Ahead(batch)
+
+    def loss_of(model: nn.Module, step: int, share: Share) -> dict[str, Tensor]:
+        device = next(model.parameters()).device
+        make = early if device.type == "cuda" else batch  # a CPU has no idle hands: measured, a third slower
+        clean, timesteps, noise, context = send(make(step, share), device)
+        return denoising_loss(model, clean, timesteps, noise, context, alpha_bar.to(device), gamma)
 
     return fit(unet, loss_of, settings, folder, resume=resume, preview=preview, cpu=cpu)
 
