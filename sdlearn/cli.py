@@ -123,6 +123,13 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
         "--guidance-interval", type=interval, metavar="LOW:HIGH", help="guide only between these noise levels"
     )
     parser.add_argument(
+        "--cache-interval",
+        type=count,
+        default=1,
+        metavar="N",
+        help="run the whole U-Net at every Nth call only, else its two ends: faster, other pictures (1)",
+    )
+    parser.add_argument(
         "--clip-skip", type=int, default=0, metavar="N", help="leave out the last N text layers"
     )
     parser.add_argument("--prompt-weights", action="store_true", help="(word:1.3) counts more, [word] less")
