@@ -205,7 +205,14 @@ def add_training_commands(command: Command) -> None:
     evaluate.add_argument("--steps", type=count, default=25, help="denoising steps (default: 25)")
     evaluate.add_argument("--cfg", type=float, default=7.5, metavar="SCALE", help="guidance scale (7.5)")
     evaluate.add_argument("--full", action="store_true", help='also other scales, and the colours of "a cat"')
-    evaluate.add_argument("--out", type=Path, metavar="FILE.json", help="also save the figures")
+    evaluate.add_argument(
+        "--savings",
+        action="store_true",
+        help="instead: what fewer network calls save and cost; draws all captions 20 times, so take --n 100",
+    )
+    evaluate.add_argument(
+        "--out", type=Path, metavar="FILE.json", help="also save the figures, of --savings as .png too"
+    )
     add_model_arguments(evaluate)
 
 

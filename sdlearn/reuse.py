@@ -1,8 +1,8 @@
 """Fewer computations a picture: what the depth of the U-Net says changes slowly from step to step, and is kept.
 
-DeepCache's idea (Ma, Fang, Wang 2024, section 3.3): the last block of the right side joins two tensors, what has come up
-through all of the U, nearly the same as a step before, and the skip of the very first layer. Only the latter is computed
-anew. The pictures are others than those of the whole network.
+DeepCache's idea (Ma, Fang, Wang 2024, section 3.3): the last block of the right side joins two tensors, what has come
+up through all of the U, nearly the same as a step before, and the skip of the very first layer. Only the latter is
+computed anew. The pictures are others than those of the whole network.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ LAYERS = [
     {"networks"},
     {"pipeline"},
     {"scenes"},
-    {"viz", "training", "evaluate", "environment", "bench", "exercises"},
+    {"viz", "training", "evaluate", "savings", "environment", "bench", "exercises"},
     {"commands", "drawing_commands", "wording"},
     {"cli"},
     {"__main__"},

@@ -108,7 +108,7 @@ def test_a_network_that_asks_piece_by_piece(kind):
 
 
 def counted(pipe, call):
-    """What ``call`` draws, and how many samples went through the depth of the U-Net and through its end, at each call."""
+    """What ``call`` draws, and how many samples went through all of the U-Net and through its end, call by call."""
     deep, end = [], []
     hooks = [
         pipe.unet.mid_block.register_forward_hook(lambda block, given, answer: deep.append(len(answer))),
