@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -185,11 +185,10 @@ def measure(
     seen: Sequence[Case],
     held_out: Sequence[Case],
     rounds: int = 5,
-    times: Callable[..., dict[str, list[tuple[float, float]]]] = seconds_in_pairs,
 ) -> dict[str, dict[str, Any]]:
     """A row of plain numbers for each of ``ways_to_save``."""
     settings = ways_to_save(pipe.schedule)
-    pairs = times(pipe, settings, rounds)
+    pairs = seconds_in_pairs(pipe, settings, rounds)
     found = qualities(pipe, oracle, seen, held_out, settings)
     work = {name: work_of(pipe, asked) for name, asked in settings.items()}
     full = next(iter(work.values()))
