@@ -131,6 +131,13 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
         "--guidance-interval", type=interval, metavar="LOW:HIGH", help="guide only between these noise levels"
     )
     parser.add_argument(
+        "--cache-interval",
+        type=count,
+        default=1,
+        metavar="N",
+        help="run the whole U-Net at every Nth call only, else its two ends: faster, other pictures (1)",
+    )
+    parser.add_argument(
         "--clip-skip", type=int, default=0, metavar="N", help="leave out the last N text layers"
     )
     parser.add_argument("--prompt-weights", action="store_true", help="(word:1.3) counts more, [word] less")
@@ -206,7 +213,14 @@ def add_training_commands(command: Command) -> None:
     evaluate.add_argument("--steps", type=count, default=25, help="denoising steps (default: 25)")
     evaluate.add_argument("--cfg", type=float, default=7.5, metavar="SCALE", help="guidance scale (7.5)")
     evaluate.add_argument("--full", action="store_true", help='also other scales, and the colours of "a cat"')
-    evaluate.add_argument("--out", type=Path, metavar="FILE.json", help="also save the figures")
+    evaluate.add_argument(
+        "--savings",
+        action="store_true",
+        help="instead: what fewer network calls save and cost; draws all captions 20 times, so take --n 100",
+    )
+    evaluate.add_argument(
+        "--out", type=Path, metavar="FILE.json", help="also save the figures, of --savings as .png too"
+    )
     add_model_arguments(evaluate)
 
 

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sdlearn.evaluate import Case
     from sdlearn.pipeline import StableDiffusion
+    from sdlearn.scenes.oracle import Oracle
 
 OUTPUTS = Path("outputs")
 
@@ -144,6 +146,11 @@ def train(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Draw fixed captions, print what came out right; --full adds guidance scales and an uncoloured cat."""
     path = new_file(args.out, ".json") if args.out else None
+    if args.savings and (args.full or (args.steps, args.cfg) != (25, 7.5)):
+        raise ValueError(
+            "--savings compares with 25 steps at guidance scale 7.5; leave out --steps, --cfg, --full."
+        )
+    picture = new_file(path.with_suffix(".png")) if args.savings and path else None
     from sdlearn import evaluate
     from sdlearn.scenes.oracle import Oracle
 
@@ -151,6 +158,8 @@ def evaluate(args: argparse.Namespace) -> None:
     own_oracle = Path(args.model) / "oracle"  # another model's pictures are read by the shipped oracle
     oracle = Oracle.load(own_oracle if own_oracle.is_dir() else None)
     seen, held_out = evaluate.fixed_cases(args.n, "train"), evaluate.fixed_cases(args.n, "held_out")
+    if args.savings:
+        return savings(pipe, oracle, seen, held_out, path, picture)
     chosen = {"guidance_scale": args.cfg, "num_inference_steps": args.steps}
     rows = {
         "seen": evaluate.evaluate(pipe, oracle, seen, **chosen),
@@ -173,6 +182,39 @@ def evaluate(args: argparse.Namespace) -> None:
     if path:
         path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8", newline="\n")
         print("wrote", path)
+
+
+def savings(
+    pipe: StableDiffusion,
+    oracle: Oracle,
+    seen: Sequence[Case],
+    held_out: Sequence[Case],
+    path: Path | None,
+    picture: Path | None,
+) -> None:
+    """Print what fewer network calls save and cost; as JSON into ``path``, as a figure into ``picture``."""
+    from sdlearn import bench
+    from sdlearn.savings import measure, table
+
+    rows = measure(pipe, oracle, seen, held_out)
+    print(table(rows))
+    if path is None or picture is None:
+        return
+    machine = bench.describe_machine(str(pipe.device), str(pipe.dtype).removeprefix("torch."))
+    figures = {
+        "machine": machine,
+        "model": pipe.name,
+        "captions": len(seen) + len(held_out),
+        "settings": rows,
+    }
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8", newline="\n")
+    print("wrote", path)
+    try:
+        from sdlearn.viz.speed_plots import quality_against_time
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the figure needs {error.name}; {str(picture)!r} is not written.") from error
+    picture.write_bytes(quality_against_time(rows).png())
+    print("wrote", picture)
 
 
 def bench(args: argparse.Namespace) -> None:

@@ -220,6 +220,7 @@ def _request(model: Model, prompt: Any, wishes: Wishes) -> Drawing:
         guidance_interval=None
         if wishes.guidance_interval is None
         else check_interval(wishes.guidance_interval),
+        cache_interval=whole_number("cache_interval", wishes.cache_interval),
         eta=check_eta(wishes.eta, name, sampler),
         num_images_per_prompt=per_prompt,
     )

@@ -22,6 +22,7 @@ from sdlearn.image import to_images
 from sdlearn.inpainting import end_at_known, keep_known, latent_mask, paste, with_extra_channels
 from sdlearn.memory import explain_lack, visiting
 from sdlearn.networks import Networks
+from sdlearn.reuse import reusing_deep_features
 from sdlearn.trace import Generation, Step
 from sdlearn.wishes import Drawing
 
@@ -57,7 +58,8 @@ class StableDiffusion(Networks):
         More, in ``img2img`` and ``inpaint`` too, all off at rest: ``spacing`` ("leading", "trailing", "linspace",
         "karras", "exponential"; None: the checkpoint's); ``eta``, the share of fresh noise for ddim, ddpm and
         euler_a; ``guidance_rescale`` (0 to 1) and ``guidance_interval`` (low, high noise level), see
-        sdlearn.guidance; ``clip_skip``, ``prompt_weights``, ``long_prompts``, see sdlearn.prompts.
+        sdlearn.guidance; ``cache_interval``, which runs the whole U-Net in every so many calls only, see
+        sdlearn.reuse; ``clip_skip``, ``prompt_weights``, ``long_prompts``, see sdlearn.prompts.
         """
         given = {name: value for name, value in locals().items() if name not in ("self", "record", "more")}
         return self._draw(text_to_image(self.model, **given, **more), record)
@@ -117,7 +119,8 @@ class StableDiffusion(Networks):
         """Go on from the first ``step`` recorded steps of a run: of a result, or of ``interrupted``.
 
         ``changes`` may be another prompt, negative_prompt, guidance_scale, guidance_rescale or guidance_interval.
-        Without any the result is the same.
+        Without any the result is the same. With a ``cache_interval`` the first call is a whole one, since what is kept
+        between steps is not recorded: the same if it was whole before, too, else a little different.
         """
         if not isinstance(generation, Generation):
             raise TypeError(f"generation must be the result of a drawing, got {type(generation).__name__}.")
@@ -155,7 +158,8 @@ class StableDiffusion(Networks):
 
         cond, uncond = self._text_vectors(drawing)
         x, known, first_noise = self._start(drawing, noise)
-        network, mask = self.predict, None
+        network = reusing_deep_features(self.predict, self.unet, wishes.cache_interval)
+        mask = None
         if drawing.mask is not None:
             mask = latent_mask(drawing.mask, self.vae.config.factor).to(self.device)
             noise_of_hole = noise()  # drawn for every model, as in diffusers

@@ -51,6 +51,7 @@ class Wishes:
     eta: float | None = None
     guidance_rescale: float = 0.0
     guidance_interval: tuple[float, float] | None = None
+    cache_interval: int = 1
     clip_skip: int = 0
     prompt_weights: bool = False
     long_prompts: bool = False

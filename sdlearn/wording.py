@@ -11,6 +11,7 @@ OPTIONS = {
     "guidance_scale": "--cfg",
     "guidance_rescale": "--rescale",
     "guidance_interval": "--guidance-interval",
+    "cache_interval": "--cache-interval",
     "clip_skip": "--clip-skip",
     "num_images_per_prompt": "--n",
     "prompt_weights=True": "--prompt-weights",

@@ -109,6 +109,8 @@ BOTH = [
     ({"guidance_interval": 3}, TypeError, "guidance_interval must be two noise levels (low, high), got 3"),
     ({"guidance_interval": (0.3, math.inf)}, ValueError, "guidance_interval must be 0 <= low <= high"),
     ({"guidance_interval": []}, TypeError, "guidance_interval must be two noise levels"),
+    ({"cache_interval": 0}, ValueError, "cache_interval must be at least 1, got 0"),
+    ({"cache_interval": 2.0}, TypeError, "cache_interval must be a whole number, got 2.0 (float)"),
     ({"sampler": "dpmpp_2m_karras", "spacing": "linspace"}, ValueError, "which has its own; take dpmpp_2m"),
     ({"prompt": "((((cat:9):9):9):9)", "prompt_weights": True}, ValueError, "multiply to more than 10"),
     ({"prompt": "(" * 8000 + "a", "prompt_weights": True}, ValueError, "multiply to more than 10"),

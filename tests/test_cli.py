@@ -481,10 +481,12 @@ def test_inpaint_paints_where_the_mask_is_white(tmp_path, monkeypatch):
 def test_every_wish_reaches_the_pipeline(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wishes = "--spacing karras --rescale 0.5 --guidance-interval 0.3:9 --clip-skip 1 --prompt-weights --long-prompts"
+    wishes += " --cache-interval 2"
     assert main(["txt2img", "a (red:1.2) house", "--steps", "2", *wishes.split(), "--out", "one.png"]) == 0
     settings = read_settings("one.png")
     assert settings["spacing"] == "karras" and settings["guidance_interval"] == [0.3, 9.0]
     assert settings["guidance_rescale"] == 0.5 and settings["clip_skip"] == 1
+    assert settings["cache_interval"] == 2
     assert settings["prompt_weights"] is True and settings["long_prompts"] is True
     assert main(["txt2img", "--from", "one.png", "--out", "two.png"]) == 0
     assert Image.open("two.png").tobytes() == Image.open("one.png").tobytes()

@@ -280,6 +280,7 @@ WRONG = {
     "long_prompts": 1,
     "seed": True,
     "guidance_interval": 5,
+    "cache_interval": 2.5,
     "prompt": 5,
     "eta": "x",
     "sampler": {},

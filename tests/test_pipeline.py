@@ -264,6 +264,7 @@ def test_the_lazy_and_the_eager_form_have_the_same_defaults(eager, request_):
         "eta",
         "guidance_rescale",
         "guidance_interval",
+        "cache_interval",
         "clip_skip",
         "prompt_weights",
         "long_prompts",

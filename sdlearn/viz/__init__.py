@@ -8,6 +8,7 @@ from sdlearn.viz.plots import Plot, curves, false_colours, heat_maps, strip, vec
 from sdlearn.viz.run_plots import compare_runs, film_strip
 from sdlearn.viz.sampler_plots import error_against_steps, noise_levels, paths, slope, stairs
 from sdlearn.viz.schedule_plots import Measured, against_theory, clouds, densities, noise_schedules
+from sdlearn.viz.speed_plots import quality_against_time
 from sdlearn.viz.steering_plots import guidance_arrows, with_intervals
 from sdlearn.viz.text_plots import attention_by_word, similarity_matrix, token_table
 from sdlearn.viz.training_plots import clock_hands, error_by_timestep, noise_and_guess
@@ -21,3 +22,4 @@ __all__ += ["attention_by_word", "similarity_matrix", "token_table"]
 __all__ += ["clock_hands", "error_by_timestep", "noise_and_guess"]
 __all__ += ["similarity_run", "word_map"]
 __all__ += ["guidance_arrows", "with_intervals"]
+__all__ += ["quality_against_time"]
