@@ -39,6 +39,8 @@ def reusing_deep_features(network: Network, unet: UNet, interval: int) -> Networ
                 answer = network(x, timesteps, context)
             shape, calls = x.shape, 0
             return answer
+        if len(kept) == 1:
+            return both_ends(unet, x, timesteps, context, kept[0]).float()
         sizes = [len(deep) for deep in kept]
         texts = [None] * len(kept) if context is None else context.split(sizes)
         parts = zip(x.split(sizes), timesteps.split(sizes), texts, kept, strict=True)
@@ -62,7 +64,7 @@ def coming_up(unet: UNet) -> Iterator[list[Tensor]]:
 def both_ends(unet: UNet, sample: Tensor, timesteps: Tensor, context: Tensor | None, deep: Tensor) -> Tensor:
     """The answer of ``unet`` if ``deep``, (B, C_0, H, W), comes up to its last block. Of the type of ``deep``."""
     time = timestep_embedding(timesteps, unet.config.block_out_channels[0]).to(deep.dtype)
-    time = unet.time_embedding(time)  # (B, 4 * C_0)
+    time = F.silu(unet.time_embedding(time))  # (B, 4 * C_0)
     skip = unet.conv_in(sample.to(deep.dtype))
     up = unet.up_blocks[-1]
     h = up.resnets[-1](torch.cat([deep, skip], dim=1), time)
