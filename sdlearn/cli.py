@@ -286,6 +286,7 @@ def warning_lines() -> Callable[..., None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code; bad input becomes one message on stderr and code 2."""
     args = build_parser().parse_args(arguments)
+    args.given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warning_lines()

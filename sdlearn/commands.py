@@ -197,7 +197,7 @@ def bench(args: argparse.Namespace) -> None:
 
         libraries()  # says what is missing before anything is measured
     plotted = bench_figure() if figure_file else None
-    told = report.heading(device, args.dtype, sys.argv[1:])
+    told = report.heading(device, args.dtype, args.given)
     print(told["machine"])
     pipe = model_to_time(args, device)
     cold = cold_starts(args.model, device, args.dtype, asked.runs) if is_named(args) else []

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdlearn.bench.subjects import SCALE, TIMESTEP, Task, first_noise
+from sdlearn.bench.subjects import SCALE, TIMESTEP, Task, drawing_length, first_noise
 from sdlearn.bench.timing import Call
 from sdlearn.checkpoint.folder import NETWORKS
 from sdlearn.image import to_tensor
@@ -90,7 +90,9 @@ def compiled(theirs: Any) -> Any:
     theirs.fuse_qkv_projections()
     for network in (theirs.unet, theirs.vae):
         network.to(memory_format=torch.channels_last)
-    options = torch._inductor.list_mode_options("max-autotune") | INDUCTOR
+    from torch._inductor import list_mode_options
+
+    options = list_mode_options("max-autotune") | INDUCTOR
     theirs.unet = torch.compile(theirs.unet, fullgraph=True, options=options)
     theirs.vae.decode = torch.compile(theirs.vae.decode, fullgraph=True, options=options)
     return theirs
@@ -144,7 +146,7 @@ def their_subjects(theirs: Any, pipe: StableDiffusion, task: Task, runs: int) ->
     with torch.no_grad():
         context = theirs.encode_prompt(task.prompts, device, 1, False)[0]
     timestep = torch.tensor(TIMESTEP, device=device)
-    steps = their_steps(theirs, task, noise, task.parts * (runs + 1))
+    steps = their_steps(theirs, task, noise, drawing_length(task, runs))
 
     @torch.no_grad()
     def decode() -> Tensor:

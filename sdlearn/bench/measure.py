@@ -19,7 +19,7 @@ from sdlearn.pipeline import StableDiffusion
 
 Say = Callable[[str], None]
 LARGE = 2e8  # parameters of a U-Net whose guided step takes seconds on a processor
-QUICK_PIXELS = 128
+QUICK_PIXELS = 64
 FACTORS = (0.5, 0.75, 1, 1.5, 2)  # of the model's own side: 256 to 1024 pixels for Stable Diffusion 1.5
 
 
@@ -46,13 +46,15 @@ def first_task(pipe: StableDiffusion, request: Request) -> Task:
     """One picture of the model's own size; a small one where a large model is only tried."""
     side = pipe.unet.config.sample_size * pipe.vae.config.factor
     side = min(side, QUICK_PIXELS) if request.quick else side
-    steps = request.steps or (4 if request.quick else 25)
+    steps = request.steps or (2 if request.quick else 25)
     return Task(request.batches[0], side, side, steps, parts=1 if is_slow(pipe) or request.quick else 10)
 
 
 def names_of(pipe: StableDiffusion, request: Request, say: Say) -> tuple[str, ...]:
     """What is timed; whole pictures are left out where they take minutes and nobody asked."""
     names = "text encoder", "U-Net call", "guided step", "VAE decode"
+    if request.compiled:  # for one batch size: that of the pair that guidance asks
+        names = "text encoder", "guided step", "VAE decode"
     if is_slow(pipe) and request.steps is None and not request.quick:
         say("whole pictures are left out: one takes minutes here. Ask for them with --steps 25.")
         return names
@@ -126,19 +128,19 @@ def scaled(pipe: StableDiffusion, task: Task, request: Request, say: Say) -> dic
     short = is_slow(pipe) or request.quick
     runs = 1 if short else request.runs
     multiple = 2 * pipe.vae.config.factor
-    sides = [round(factor * task.height / multiple) * multiple for factor in FACTORS[: 3 if short else 5]]
+    sides = {round(factor * task.height / multiple) * multiple for factor in FACTORS[: 3 if short else 5]}
     one = replace(task, batch=1)
     return {
         "steps": scaling.over_steps(pipe, one, (1, 2, 4) if short else (5, 10, 20, 40), runs, say),
         "batch": scaling.over_batches(pipe, one, (1, 2, 4) if short else (1, 2, 4, 8, 16), runs, say),
-        "size": scaling.over_sizes(pipe, one, sides, runs, say),
+        "size": scaling.over_sizes(pipe, one, sorted(sides), runs, say),
     }
 
 
 def benchmark(pipe: StableDiffusion, request: Request, say: Say = print) -> dict[str, Any]:
     """Everything that ``request`` asks for; ``say`` gets a line before each measurement."""
     say("what the machine can do")
-    limits = measure_limits(pipe.device, pipe.dtype, 2 if request.quick else 10)
+    limits = measure_limits(pipe.device, pipe.dtype, 2 if request.quick else 5)
     first, names = first_task(pipe, request), names_of(pipe, request, say)
     tasks = [replace(first, batch=batch) for batch in request.batches]
     rows = [row for task in tasks for row in measured(pipe, task, names, request.runs, limits, say)]

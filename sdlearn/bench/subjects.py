@@ -42,13 +42,10 @@ def first_noise(pipe: StableDiffusion, task: Task) -> Tensor:
 
 
 def guided_steps(pipe: StableDiffusion, task: Task, runs: int) -> Call:
-    """Each call goes ``parts`` steps further in one drawing, which is long enough for ``runs`` and a warm-up.
-
-    It answers with the latents so far.
-    """
+    """Each call goes ``parts`` steps further in one drawing, and answers with the latents so far."""
     steps: Iterator[Step] = pipe.txt2img_steps(
         task.prompts,
-        num_inference_steps=task.parts * (runs + 1),
+        num_inference_steps=drawing_length(task, runs),
         guidance_scale=SCALE,
         latents=first_noise(pipe, task),
         height=task.height,
@@ -60,6 +57,11 @@ def guided_steps(pipe: StableDiffusion, task: Task, runs: int) -> Call:
         return pipe.schedule.to_vp(last.x_next, last.sigma_next)
 
     return further
+
+
+def drawing_length(task: Task, runs: int) -> int:
+    """Steps of a drawing in which ``runs`` calls and one that warms up find theirs: 25 if those are enough."""
+    return max(25, task.parts * (runs + 1))
 
 
 def picture(pipe: StableDiffusion, task: Task) -> Call:

@@ -26,7 +26,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The seconds of two rivals who ran by turns; ``difference``: the largest between their last answers."""
+    """The seconds of two rivals who ran by turns.
+
+    ``difference``: the largest between their last answers, over the largest number in theirs.
+    """
 
     name: str
     ours: tuple[float, ...]
@@ -72,4 +75,4 @@ def time_pairs(name: str, ours: Call, theirs: Call, runs: int, device: torch.dev
             took, answers[who] = clocked(calls[who], device)
             seconds[who].append(took / parts)
     a, b = (answer.detach().float().cpu() for answer in answers)
-    return Pairs(name, tuple(seconds[0]), tuple(seconds[1]), float((a - b).abs().max()))
+    return Pairs(name, tuple(seconds[0]), tuple(seconds[1]), float((a - b).abs().max() / b.abs().max()))
