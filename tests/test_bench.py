@@ -45,7 +45,8 @@ def test_rivals_take_turns_and_are_compared_pair_by_pair(monkeypatch):
     pairs = timing.time_pairs("x", rival("a", [1.0, 5.0]), rival("b", [1.5, 3.0]), 3, CPU, parts=2)
     assert "".join(order) == "ab" + "ab" + "ba" + "ab"
     assert pairs.ours == (1.0, 3.0, 0.5) and pairs.theirs == (2.0, 2.0, 5.0)
-    assert pairs.ratios == (0.5, 1.5, 0.1) and pairs.ratio == 0.5 and pairs.difference == 2.0
+    assert pairs.ratios == (0.5, 1.5, 0.1) and pairs.ratio == 0.5
+    assert pairs.difference == pytest.approx(2 / 3)
 
 
 def test_the_limits_are_those_of_the_work_done(monkeypatch):
@@ -115,7 +116,7 @@ def test_random_weights_keep_numbers_in_range():
     pipe = made_up.made_up_model(torch.bfloat16, "cpu", config, vae, text)
     assert pipe.tokenizer.vocab_size == CLIPTextConfig.vocab_size and pipe.dtype == torch.bfloat16
     latents = pipe.txt2img("a cat", num_inference_steps=2, height=64, width=64).latents
-    assert torch.isfinite(latents).all() and 0.1 < latents.std() < 10
+    assert torch.isfinite(latents).all() and 0.1 < latents.std() < 30
 
 
 def test_diffusers_does_the_same_with_the_same_tensors():

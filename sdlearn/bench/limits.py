@@ -32,8 +32,8 @@ def copy_rate(device: torch.device, number: int, runs: int) -> float:
     return 2 * number / time_calls("", lambda: target.copy_(source), runs, device).median
 
 
-def measure_limits(device: torch.device, dtype: torch.dtype, runs: int = 5) -> Limits:
+def measure_limits(device: torch.device, dtype: torch.dtype, runs: int = 5, quick: bool = False) -> Limits:
     """Both limits, in a few seconds. A convolution may be faster than any product of matrices is in torch."""
     kind = "cpu" if device.type == "cpu" else "cuda"
-    matmul = max(matmul_rate(device, dtype, side, runs) for side in SIDES[kind])
+    matmul = max(matmul_rate(device, dtype, side, runs) for side in SIDES[kind][: 1 if quick else None])
     return Limits(matmul, copy_rate(device, COPIED[kind], runs))

@@ -140,7 +140,7 @@ def scaled(pipe: StableDiffusion, task: Task, request: Request, say: Say) -> dic
 def benchmark(pipe: StableDiffusion, request: Request, say: Say = print) -> dict[str, Any]:
     """Everything that ``request`` asks for; ``say`` gets a line before each measurement."""
     say("what the machine can do")
-    limits = measure_limits(pipe.device, pipe.dtype, 2 if request.quick else 5)
+    limits = measure_limits(pipe.device, pipe.dtype, quick=request.quick)
     first, names = first_task(pipe, request), names_of(pipe, request, say)
     tasks = [replace(first, batch=batch) for batch in request.batches]
     rows = [row for task in tasks for row in measured(pipe, task, names, request.runs, limits, say)]

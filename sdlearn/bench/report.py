@@ -92,9 +92,9 @@ def pairs_table(results: Results) -> list[str]:
         return []
     lines = [
         "",
-        "Our time over that of diffusers, by turns; below 1 we are faster. The largest difference of",
+        "Our time over that of diffusers, by turns; below 1 we are faster. Beside it the largest difference",
+        "of the answers (vectors, latents, pixels), over the largest number in theirs.",
     ]
-    lines.append("the answers beside it: of latents, or of pixels (-1 to 1) where the VAE decodes.")
     for pair in results["pairs"]:
         ratios = " ".join(f"{ratio:.2f}" for ratio in pair["ratios"])
         name = f"{pair['name']}, batch {pair['batch']}, diffusers {pair['way']}"
