@@ -147,6 +147,7 @@ def test_a_missing_reference_library_is_named(monkeypatch):
         against.libraries()
 
 
+@pytest.mark.slow
 def test_a_cold_import_is_timed_in_a_process_of_its_own():
     assert len(cold.time_import("import json", 2).seconds) == 2
 
@@ -186,6 +187,7 @@ def results():
     return heading | {"model": "small", "cold": []} | benchmark(small_pipeline(), asked, said.append)
 
 
+@pytest.mark.slow
 def test_everything_is_measured_and_told(results):
     printed = report.table(results)
     assert [(row["name"], row["batch"]) for row in results["rows"]] == [(n, b) for b in (1, 2) for n in NAMES]
@@ -199,6 +201,7 @@ def test_everything_is_measured_and_told(results):
     assert "pixels a side, and its peak memory" in printed and "Goals" not in printed  # quick: none is judged
 
 
+@pytest.mark.slow
 def test_the_json_holds_what_was_measured(results):
     saved = json.loads(report.to_json(results))
     assert saved["command"] == "sdlearn bench --quick" and saved["date"][:2] == "20"
@@ -236,6 +239,7 @@ def test_goals_are_judged_where_they_apply():
     assert judged(pairs=[good, slow])[1:3] == [(1.2, 1.0, False), (1e-3, 1e-4, False)]
 
 
+@pytest.mark.slow
 def test_the_figure_shows_the_measured_numbers(results):
     plot = viz.benchmark(results)
     bars = [patch.get_width() for patch in plot.axes[0].patches]
@@ -255,6 +259,7 @@ def test_the_figure_shows_the_measured_numbers(results):
 # The command.
 
 
+@pytest.mark.slow
 def test_the_command_writes_new_files_only(tmp_path, capsys):
     small_pipeline().save_pretrained(tmp_path / "model")
     asked = ["bench", "--model", str(tmp_path / "model"), "--quick", "--device", "cpu"]
