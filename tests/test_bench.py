@@ -282,6 +282,7 @@ def test_large_pictures_are_drawn_only_if_asked(monkeypatch):
     assert "picture" not in measure.names_of(small_pipeline(), Request(), said.append)
     assert "--steps 25" in said[0]
     assert "picture" in measure.names_of(small_pipeline(), Request(steps=3), said.append)
+    assert "U-Net call" not in measure.names_of(small_pipeline(), Request(compiled=True), said.append)
 
 
 def test_the_script_for_the_gpu_asks_for_what_the_parser_knows():

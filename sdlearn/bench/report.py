@@ -7,6 +7,7 @@ import platform
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,13 +17,17 @@ from sdlearn.bench.goals import goals
 Results = dict[str, Any]
 
 
+def processor() -> str:
+    """Its name; only Linux tells more than the family."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text(encoding="utf-8").splitlines() if table.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def describe_machine(device: str, dtype: str) -> str:
     """One line on what was measured: without it a timing means nothing."""
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.startswith("cuda")
-        else platform.processor() or platform.machine()
-    )
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor()
     threads, python = torch.get_num_threads(), platform.python_version()
     return f"{name}, {device}, {dtype}, {threads} threads, torch {torch.__version__}, Python {python}"
 
