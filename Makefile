@@ -24,7 +24,7 @@ help:
 	@echo "make train      retrain everything: vae, clip, oracle, unet, pixels, classifier, decoder (hours on a CPU; to go on: ARGS=--resume)"
 	@echo "make eval       does the model draw what it is told? 500 seen and 500 held-out captions, with intervals"
 	@echo "make lab        open the notebooks in JupyterLab"
-	@echo "make bench      timings: command line, one picture, U-Net, decoder, import"
+	@echo "make bench      how fast is it here, beside diffusers and what this machine can do at most (more: ARGS=--scaling)"
 	@echo "make notebooks  build and execute the notebooks from notebooks/source (one of them: ARGS=03)"
 	@echo "make oneness    compare the package with what the notebooks show of it"
 	@echo "make classroom  write dist/sdlearn-classroom.zip: notebooks, package, data; no solutions"
@@ -66,8 +66,8 @@ train: $(VENV)/.installed-dev
 eval: $(VENV)/.installed-dev
 	$(PY) -m sdlearn eval
 
-bench: $(VENV)/.installed
-	$(PY) -m sdlearn bench
+bench: $(VENV)/.installed-dev
+	$(PY) -m sdlearn bench --against diffusers $(ARGS)
 
 lab: $(VENV)/.installed-dev
 	$(PY) -m sdlearn lab
@@ -89,7 +89,7 @@ gpu-test:
 	$(GPU_PYTHON) -m pytest -m cuda
 
 gpu-bench:
-	$(GPU_PYTHON) -m sdlearn bench --device cuda
+	$(GPU_PYTHON) tools/gpu_bench.py $(ARGS)
 
 gpu-train: gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-classifier gpu-decoder
 

@@ -225,7 +225,7 @@ def add_training_commands(command: Command) -> None:
 
 
 def add_other_commands(command: Command) -> None:
-    """What looks at checkpoints, training pictures, speed and the installation, and opens the course."""
+    """What looks at checkpoints, training pictures and the installation, and opens the course."""
     inspect = command("inspect", commands.inspect, "say what is in a checkpoint, without loading its weights")
     inspect.add_argument("model", help="a folder, a file, a shipped model's name, or owner/name on the hub")
     inspect.add_argument("--prediction", choices=["epsilon", "v_prediction"], help="see txt2img")
@@ -238,16 +238,35 @@ def add_other_commands(command: Command) -> None:
     scenes.add_argument("--seed", type=int, default=0, help="another seed, other scenes (default: 0)")
     scenes.add_argument("--out", type=Path, metavar="FILE.png", help="default: outputs/scenes-<seed>.png")
 
-    bench = command("bench", commands.bench, "time the command line, a picture, the U-Net and the decoder")
-    bench.add_argument("--runs", type=count, default=5, help="repetitions; medians are printed (default: 5)")
-    bench.add_argument("--json", type=Path, metavar="FILE.json", help="also save the timings")
-    add_model_arguments(bench)
-
     check = command("check", commands.check, "report on this environment; exit code 1 if something is wrong")
     check.add_argument("--model", default="scenes", help="a shipped model's name, or a folder (scenes)")
 
     lab = command("lab", commands.lab, "open the notebooks in JupyterLab")
     lab.add_argument("--no-browser", action="store_true", help="only start the server")
+
+
+def add_bench_command(command: Command) -> None:
+    """bench."""
+    bench = command(
+        "bench",
+        commands.bench,
+        "how fast is it here, beside what this machine can do at most; --model sd15: with random weights in the shape "
+        "of Stable Diffusion 1.5",
+    )
+    bench.add_argument(
+        "--batch", type=count, nargs="+", default=[1], metavar="N", help="pictures at once (1)"
+    )
+    bench.add_argument("--steps", type=count, help="of a whole picture (default: 25)")
+    bench.add_argument(
+        "--against", choices=["diffusers"], help="the same there, by turns: ratios pair by pair"
+    )
+    bench.add_argument("--scaling", action="store_true", help="tables over steps, batch and size")
+    bench.add_argument("--leak", type=count, metavar="N", help="does memory grow over N pictures?")
+    bench.add_argument("--quick", action="store_true", help="small and few: to see that everything runs")
+    bench.add_argument("--runs", type=count, default=5, help="repetitions; medians are printed (default: 5)")
+    bench.add_argument("--json", type=Path, metavar="FILE.json", help="also save every single run")
+    bench.add_argument("--figure", type=Path, metavar="FILE.png", help="also save a figure")
+    add_model_arguments(bench)
 
 
 def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentParser:
@@ -268,6 +287,7 @@ def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentPar
 
     add_drawing_commands(command, settings or {})
     add_training_commands(command)
+    add_bench_command(command)
     add_other_commands(command)
     return parser
 
@@ -287,6 +307,7 @@ def warning_lines() -> Callable[..., None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code; bad input becomes one message on stderr and code 2."""
     args = build_parser().parse_args(arguments)
+    args.given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warning_lines()

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,18 +218,71 @@ def savings(
 
 
 def bench(args: argparse.Namespace) -> None:
-    """Print timings."""
-    path = new_file(args.json, ".json") if args.json else None
-    from sdlearn import bench
-
+    """Measure, print the tables, and save JSON and figure where asked."""
+    json_file = new_file(args.json, ".json") if args.json else None
+    figure_file = new_file(args.figure) if args.figure else None
     device = choose_device(args.device)
-    machine = bench.describe_machine(device, args.dtype)
-    print(machine)
-    timings = bench.run_benchmark(args.model, device, args.dtype, args.runs)
-    print(bench.table(timings))
-    if path:
-        path.write_text(bench.to_json(timings, machine), encoding="utf-8", newline="\n")
-        print("wrote", path)
+    from sdlearn.bench import report
+    from sdlearn.bench.measure import Request, benchmark, cold_starts
+
+    asked = Request(
+        batches=tuple(args.batch),
+        runs=min(args.runs, 2) if args.quick else args.runs,
+        steps=args.steps,
+        diffusers=args.against == "diffusers",
+        compiled=args.compile,
+        scaling=args.scaling,
+        leak=args.leak,
+        quick=args.quick,
+    )
+    if asked.diffusers:
+        from sdlearn.bench.against import libraries
+
+        libraries()  # says what is missing before anything is measured
+    plotted = bench_figure() if figure_file else None
+    told = report.heading(device, args.dtype, args.given)
+    print(told["machine"])
+    pipe = model_to_time(args, device)
+    cold = cold_starts(args.model, device, args.dtype, asked.runs) if is_named(args) else []
+    results = told | {"model": args.model, "cold": cold} | benchmark(pipe, asked, progress)
+    print(report.table(results))
+    if json_file:
+        json_file.write_text(report.to_json(results), encoding="utf-8", newline="\n")
+        print("wrote", json_file)
+    if figure_file and plotted:
+        figure_file.write_bytes(plotted(results).png())
+        print("wrote", figure_file)
+
+
+def progress(text: str) -> None:
+    """What is being measured, on stderr: the tables alone are the output."""
+    print(f"... {text}", file=sys.stderr, flush=True)
+
+
+def model_to_time(args: argparse.Namespace, device: str) -> StableDiffusion:
+    """The model that is named, or one of random numbers in the shape of Stable Diffusion 1.5."""
+    import torch
+
+    from sdlearn.bench.made_up import NAME, made_up_model
+
+    if args.model != NAME:
+        return load_model(args)
+    pipe = made_up_model(getattr(torch, args.dtype), device)
+    return pipe.compile() if args.compile else pipe
+
+
+def is_named(args: argparse.Namespace) -> bool:
+    """Whether a fresh process would find the model and draw as this one does."""
+    return args.model != "sd15" and not (args.compile or args.quick)
+
+
+def bench_figure() -> Callable[[dict[str, Any]], Any]:
+    """The function that draws the results; a ValueError where matplotlib is not installed."""
+    try:
+        from sdlearn.viz.bench_plots import benchmark
+    except ModuleNotFoundError as error:
+        raise ValueError(f"a figure needs {error.name}: python -m pip install {error.name}") from error
+    return benchmark
 
 
 def check(args: argparse.Namespace) -> int:

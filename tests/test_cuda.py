@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sdlearn
-from sdlearn.bench import time_stages
+from sdlearn.bench.measure import Request, benchmark
 from sdlearn.image import to_tensor
 from sdlearn.scenes import render, sample_scene
 from sdlearn.training import commands
@@ -98,8 +98,10 @@ def test_more_steps_need_no_more_memory_on_the_card(gpu):
 
 
 def test_every_stage_can_be_timed(gpu):
-    timings = time_stages(gpu, runs=1)
-    assert len(timings) == 5 and all(timing.median > 0 for timing in timings)
+    results = benchmark(gpu, Request(runs=1, diffusers=True, scaling=True, quick=True))
+    assert len(results["rows"]) == 5 and all(row["median"] > 0 and row["peak"] > 0 for row in results["rows"])
+    assert results["shares"]["rate"] > 0
+    assert all(pair["difference"] <= 1e-3 for pair in results["pairs"] if pair["name"] != "VAE decode")
 
 
 @pytest.mark.slow

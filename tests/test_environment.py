@@ -1,15 +1,13 @@
-"""`sdlearn check` and the benchmark: they find what is wrong, and report what they measured."""
+"""`sdlearn check`: it finds what is wrong, and says what to do."""
 
 import hashlib
-import json
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 import torch
 from small_pipeline import small_pipeline
 
-from sdlearn import bench, environment
+from sdlearn import environment
 from sdlearn.cli import main
 
 
@@ -91,31 +89,3 @@ def test_what_only_notebooks_need_may_be_missing_but_not_old(monkeypatch):
     assert environment.check_version("jupyterlab", "4.6.2", "", required=False).ok is None
     monkeypatch.setattr(metadata, "version", lambda name: "4.5")
     assert environment.check_version("jupyterlab", "4.6.2", "", required=False).ok is False
-
-
-# The benchmark: that it measures what it says, not how fast this machine is.
-
-
-def test_a_timing_is_the_median_of_the_runs_after_a_warm_up(monkeypatch):
-    clock = iter([0.0, 5.0, 10.0, 11.0, 20.0, 22.0])
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(clock))
-    calls = []
-    timing = bench.time_calls("x", lambda: calls.append(1), 3, torch.device("cpu"))
-    assert timing.seconds == (5.0, 1.0, 2.0) and timing.median == 2.0 and len(calls) == 4
-    assert bench.table([timing]).splitlines()[1].split() == ["x", "2.000", "s", "1.000", "s", "5.000", "s"]
-
-
-@pytest.mark.slow
-def test_bench_times_every_stage(model, tmp_path, capsys):
-    file = tmp_path / "timings.json"
-    assert main(["bench", "--model", str(model), "--runs", "1", "--device", "cpu", "--json", str(file)]) == 0
-    saved = json.loads(Path(file).read_text(encoding="utf-8"))
-    printed = capsys.readouterr().out
-    assert "cpu, float32" in saved["machine"] and torch.__version__ in saved["machine"]
-    names = [row["name"] for row in saved["timings"]]
-    assert len(names) == 8 and all(name in printed for name in names)
-    by_name = {row["name"]: row["median"] for row in saved["timings"]}
-    assert all(seconds > 0 for seconds in by_name.values())
-    # a whole picture holds 25 U-Net steps, a cold command holds the import of torch and a picture
-    assert by_name["one picture, 25 guided steps"] > 5 * by_name["U-Net, one guided step (batch 2)"]
-    assert by_name["sdlearn txt2img, cold, to PNG"] > by_name["import sdlearn, after torch"]

@@ -73,10 +73,11 @@ CALLABLES_ONLY = {
     "drawing",
 }  # these know callables, never a network
 WIDGETS = ("", "_parts", "_run", "_schedule", "_guidance", "_attention", "_walk", "_tokens")
-# Third-party packages, and the only places that may import them. Reference libraries are for tests alone.
+# Third-party packages, and the only places that may import them. Reference libraries are for tests, and
+# for the benchmark that compares with them.
 HOMES = {
-    "diffusers": (),
-    "transformers": (),
+    "diffusers": ("bench.against",),
+    "transformers": ("bench.against",),
     "torchvision": (),
     "IPython": ("viz",),
     "matplotlib": ("viz",),

@@ -1,5 +1,6 @@
 """Figures of the course: plain functions of plain data. matplotlib is imported here and nowhere else."""
 
+from sdlearn.viz.bench_plots import benchmark
 from sdlearn.viz.clip_plots import similarity_run, word_map
 from sdlearn.viz.guidance_plots import guidance_split
 from sdlearn.viz.latent_colours import fit_latent_to_rgb, latent_to_rgb
@@ -23,3 +24,4 @@ __all__ += ["clock_hands", "error_by_timestep", "noise_and_guess"]
 __all__ += ["similarity_run", "word_map"]
 __all__ += ["guidance_arrows", "with_intervals"]
 __all__ += ["quality_against_time"]
+__all__ += ["benchmark"]
