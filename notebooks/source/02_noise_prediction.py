@@ -398,7 +398,7 @@ class ResnetBlock(nn.Module):
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         if time is not None:
-            h = h + self.time_emb_proj(F.silu(time))[:, :, None, None]  # (B, C) -> (B, C, 1, 1)
+            h = h + self.time_emb_proj(time)[:, :, None, None]  # (B, C) -> (B, C, 1, 1)
         h = self.conv2(F.silu(self.norm2(h)))
         around = x if self.conv_shortcut is None else self.conv_shortcut(x)
         return around + h
@@ -617,7 +617,7 @@ class UNet(nn.Module):
 
     def forward(self, sample: Tensor, timesteps: Tensor, context: Tensor | None = None) -> Tensor:
         time = timestep_embedding(timesteps, self.config.block_out_channels[0]).to(sample.dtype)
-        time = self.time_embedding(time)  # (B, 4 * C_0)
+        time = F.silu(self.time_embedding(time))  # (B, 4 * C_0)
         h = self.conv_in(sample)
         skips = [h]
         for block in self.down_blocks:
@@ -946,7 +946,7 @@ def another_embedding(timesteps, width, max_period=10_000.0):
 
 class AnotherUNet(UNet):
     def forward(self, sample, timesteps, context=None):
-        time = self.time_embedding(another_embedding(timesteps, self.config.block_out_channels[0]))
+        time = F.silu(self.time_embedding(another_embedding(timesteps, self.config.block_out_channels[0])))
         h = self.conv_in(sample)
         skips = [h]
         for block in self.down_blocks:
@@ -1055,10 +1055,10 @@ check("02.6", answer)
 #
 # ```python
 # # the clock                                  cos and sin of t at many speeds, then two linear layers
-# time = time_embedding(timestep_embedding(t, width))
+# time = silu(time_embedding(timestep_embedding(t, width)))
 #
 # # the residual block                         add, do not replace
-# h = conv1(silu(norm1(x))) + project(silu(time))
+# h = conv1(silu(norm1(x))) + project(time)
 # x = x + conv2(silu(norm2(h)))
 #
 # # the U-Net                                  far sight and the last pixel

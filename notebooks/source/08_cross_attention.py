@@ -282,6 +282,10 @@ class Attention(nn.Module):
         # A list of one, because published names say `to_out.0` (entry 1 was a dropout of probability 0).
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
+    attend = staticmethod(
+        F.scaled_dot_product_attention
+    )  # softmax(Q K^T / sqrt(d)) V, never storing the weights
+
     def _split(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
         return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)  # (B, heads, L, d)
@@ -291,7 +295,7 @@ class Attention(nn.Module):
         q, k, v = self._split(self.to_q(x)), self._split(self.to_k(context)), self._split(self.to_v(context))
         if self.upcast:  # scores overflow in half precision in SD 2.1 at 768 pixels
             q, k, v = q.float(), k.float(), v.float()
-        h = F.scaled_dot_product_attention(q, k, v)  # (B, heads, L, d)
+        h = self.attend(q, k, v)  # (B, heads, L, d)
         h = h.transpose(1, 2).flatten(2).to(x.dtype)  # (B, L, width)
         return self.to_out[0](h)
 
@@ -424,7 +428,7 @@ class SpatialTransformer(nn.Module):
             h = self.proj_out(h)
         h = h.transpose(1, 2).unflatten(2, (height, width))  # (B, H*W, C) -> (B, C, H, W)
         if not self.linear:
-            h = self.proj_out(h.contiguous())
+            h = self.proj_out(h)
         return x + h
 
 

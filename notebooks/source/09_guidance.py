@@ -344,7 +344,7 @@ class NoisyClassifier(nn.Module):
 
     def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
         time = timestep_embedding(timesteps, self.widths[0]).to(x.dtype)
-        time = self.time_embedding(time)  # (B, 4 * widths[0])
+        time = F.silu(self.time_embedding(time))  # (B, 4 * widths[0])
         h = self.levels[0](self.conv_in(x), time)
         for downsample, level in zip(self.downsamplers, self.levels[1:], strict=True):
             h = level(downsample(h), time)
@@ -535,6 +535,8 @@ def classifier_free_guidance(
     """
     scale, share, (low, high) = check_guidance_scale(scale), check_rescale(rescale), check_interval(interval)
 
+    both_texts = torch.cat([uncond, cond]) if scale not in (0, 1) else None
+
     def guided(x: Tensor, sigma: float) -> Prediction:
         if scale == 0:
             pred = denoise(x, sigma, uncond)
@@ -542,7 +544,7 @@ def classifier_free_guidance(
         if scale == 1 or not low <= sigma <= high:
             pred = denoise(x, sigma, cond)
             return replace(pred, eps_cond=pred.eps)
-        both = denoise(torch.cat([x, x]), sigma, torch.cat([uncond, cond]))  # one call of (2B, C, H, W)
+        both = denoise(torch.cat([x, x]), sigma, both_texts)  # one call of (2B, C, H, W)
         eps_uncond, eps_cond = both.eps.chunk(2)
         eps = eps_uncond + scale * (eps_cond - eps_uncond)
         x0 = x - sigma * eps
