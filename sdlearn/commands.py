@@ -193,14 +193,14 @@ def savings(
     picture: Path | None,
 ) -> None:
     """Print what fewer network calls save and cost; as JSON into ``path``, as a figure into ``picture``."""
-    from sdlearn import bench
+    from sdlearn.bench.report import describe_machine
     from sdlearn.savings import measure, table
 
     rows = measure(pipe, oracle, seen, held_out)
     print(table(rows))
     if path is None or picture is None:
         return
-    machine = bench.describe_machine(str(pipe.device), str(pipe.dtype).removeprefix("torch."))
+    machine = describe_machine(str(pipe.device), str(pipe.dtype).removeprefix("torch."))
     figures = {
         "machine": machine,
         "model": pipe.name,

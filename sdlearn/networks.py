@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -15,8 +14,9 @@ from torch import Tensor
 from sdlearn import checkpoint
 from sdlearn.arguments import usable_device
 from sdlearn.clip import CLIPTextModel
-from sdlearn.compiled import CompiledUNet
+from sdlearn.compiled import CompiledUNet, check_compiler
 from sdlearn.config import ScheduleConfig
+from sdlearn.denoise import Network
 from sdlearn.image import to_images
 from sdlearn.memory import in_portions, tiled_decode, visiting
 from sdlearn.prompts import chunks_of, equally_long, unread
@@ -145,6 +145,7 @@ class Networks:
             raise ValueError(
                 "save_memory and compile exclude each other: a compiled network stays where it is."
             )
+        check_compiler(self.device)
         self._compiled = CompiledUNet(self.unet, self.device)
         return self
 
@@ -266,16 +267,20 @@ class Networks:
         return in_portions(vae.decode, latents, factor)
 
     @torch.no_grad()
-    def predict(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-        """The U-Net as the denoiser needs it: float32 in and out, (B, channels, h, w)."""
+    def predict(self, x: Tensor, timesteps: Tensor, context: Tensor, unet: Network | None = None) -> Tensor:
+        """The U-Net as the denoiser needs it: float32 in and out, (B, channels, h, w). ``unet``: see for_a_run."""
         if self._visits is not None and len(x) > 1:  # one picture, one question at a time
             parts = zip(x.split(1), timesteps.split(1), context.split(1), strict=True)
             return torch.cat([self.unet(a.to(self.dtype), t, c).float() for a, t, c in parts])
-        unet = self.unet if self._compiled is None else self._compiled
+        unet = self.unet if unet is None else unet
         return unet(x.to(self.dtype), timesteps, context).float()
 
-    def _quick(self) -> AbstractContextManager[None]:
-        """For the steps of a run: the U-Net prepared (sdlearn.speed), unless it is compiled or memory is scarce."""
-        if self._compiled is not None or self._visits is not None:
-            return nullcontext()
+    def for_a_run(self, cache_interval: int = 1) -> Network:
+        """The U-Net as one run asks it: compiled, prepared (sdlearn.speed), or itself, where memory is scarce."""
+        if self._visits is not None:
+            return self.unet
+        if (
+            self._compiled is not None and cache_interval == 1
+        ):  # of a compiled network no part can be asked alone
+            return self._compiled
         return prepared(self.unet)

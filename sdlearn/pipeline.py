@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -158,7 +159,8 @@ class StableDiffusion(Networks):
 
         cond, uncond = self._text_vectors(drawing)
         x, known, first_noise = self._start(drawing, noise)
-        network = reusing_deep_features(self.predict, self.unet, wishes.cache_interval)
+        unet = self.for_a_run(wishes.cache_interval)
+        network = reusing_deep_features(partial(self.predict, unet=unet), unet, wishes.cache_interval)
         mask = None
         if drawing.mask is not None:
             mask = latent_mask(drawing.mask, self.vae.config.factor).to(self.device)
@@ -185,7 +187,7 @@ class StableDiffusion(Networks):
             for _ in drawing.done if drawing.sampler.stochastic or wishes.eta else ():
                 noise()  # what these steps drew
         sigmas = plan.sigmas[len(drawing.done) :]
-        with visiting(self.unet, self._visits), self._quick():
+        with visiting(self.unet, self._visits):
             steps = drawing.sampler.run(denoise, x, sigmas, noise, drawing.done, wishes.eta)
             yield from end_at_known(steps, known, mask, plan.sigmas[-1]) if keeps else steps
 

@@ -1,7 +1,7 @@
-"""What makes a run fast and changes none of its formulas: some layers answer the same question in a quicker way.
+"""What makes a run fast and changes none of its formulas: a copy of the U-Net, some of whose layers answer quicker.
 
-Inside ``with prepared(unet):`` the U-Net is the one of chapter 02, line by line, and so are its weights, names and
-hooks. Only the ``forward`` of single layers is replaced, for as long as a run takes:
+``prepared(unet)`` is the U-Net of chapter 02, line by line, and shares its weights and hooks. Only single layers have
+another ``forward``:
 
 - layers that are asked about the same tensor answer in one product: queries, keys and values of self-attention; what
   all residual blocks make of the time; the text's keys and values, at the first step alone: the text stays the same;
@@ -9,16 +9,19 @@ hooks. Only the ``forward`` of single layers is replaced, for as long as a run t
   takes longer than the convolution itself where a picture is small;
 - on a CPU in bfloat16, long attention is two matrix products a head: there the fused kernel does not use the
   processor's bfloat16 instructions.
+
+Layers that somebody has changed (an adapter, a ``forward`` of their own) stay as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sdlearn.attention import Attention
 
@@ -26,120 +29,127 @@ LONG = 1024  # places from which on attention in bfloat16 is quicker head by hea
 AT_ONCE = 512  # places that ask together: their scores stay in the processor's cache
 MANY_PRODUCTS = 10_000_000  # below, a linear layer in float32 is quicker as it is
 
+Linear = Callable[[Tensor], Tensor]
+
+
+def prepared(unet: nn.Module) -> nn.Module:
+    """A U-Net that answers as ``unet`` does, quicker: for one run, one thread, and without gradients.
+
+    It has the weights that ``unet`` has now; what changes later, it need not see. On a CPU its sorted weights take as
+    much memory as those of ``unet``, on a GPU the joint ones a tenth of it.
+    """
+    network = twin(unet)
+    weight = next(network.parameters())
+    sorting = weight.device.type == "cpu" and torch.backends.mkldnn.enabled and packing_works(weight.dtype)
+    layers = {name: layer for name, layer in network.named_modules() if "forward" not in vars(layer)}
+    linear = {name: layer for name, layer in layers.items() if type(layer) is nn.Linear}
+    for group, lasting in groups_of(linear):
+        together = Together([linear.pop(name) for name in group], sorting, lasting)
+        for number, name in enumerate(group):
+            layers[name].forward = together.member(number)
+    if not sorting:
+        return network
+    for layer in linear.values():
+        layer.forward = PackedLinear(layer.weight, layer.bias)
+    for layer in layers.values():
+        if type(layer) is nn.Conv2d and layer.groups == 1 and layer.padding_mode == "zeros":
+            layer.forward = of_each_place(layer) if layer.kernel_size == (1, 1) else PackedConv2d(layer)
+        if type(layer) is Attention and weight.dtype == torch.bfloat16:
+            layer.attend = attend_in_portions
+    return network
+
+
+def twin(module: nn.Module) -> nn.Module:
+    """Another module of the same parts, down to the leaves, with the same parameters and hooks: not one number more."""
+    other = copy.copy(module)
+    other._modules = {name: part and twin(part) for name, part in module._modules.items()}
+    return other
+
+
+def groups_of(layers: dict[str, nn.Linear]) -> list[tuple[list[str], bool]]:
+    """Names of layers that are asked about the same tensor, and whether it is the same in all steps."""
+    text = [name for name in layers if name.endswith(("attn2.to_k", "attn2.to_v"))]
+    time = [name for name in layers if name.endswith("time_emb_proj")]
+    places = [name.removesuffix("q") for name in layers if name.endswith("attn1.to_q")]
+    own = [[at + one for one in "qkv"] for at in places if {at + "k", at + "v"} <= set(layers)]
+    found = [(text, True), (time, False), *((group, False) for group in own)]
+    return [(group, lasting) for group, lasting in found if alike([layers[name] for name in group])]
+
+
+def alike(layers: Sequence[nn.Linear]) -> bool:
+    """Whether there are layers, and all ask for as many numbers, and have a bias or have none."""
+    return len({(layer.in_features, layer.bias is None) for layer in layers}) == 1
+
 
 class Together:
-    """Linear layers that are asked about the same tensor: one product for all of them, once for each tensor."""
+    """Linear layers that are asked about the same tensor: one product for all of them."""
 
-    def __init__(self, layers: Sequence[nn.Linear], on_cpu: bool):
-        self.layers = layers
-        first = layers[0]
-        widths = [layer.out_features for layer in layers]
-        with torch.device("meta"):
-            self.joint = nn.Linear(first.in_features, sum(widths), bias=first.bias is not None)
-        self.product = PackedLinear(self.joint) if on_cpu else self.joint.forward
-        self.widths = widths
-        self.joined: tuple | None = None
+    def __init__(self, layers: Sequence[nn.Linear], sorting: bool, lasting: bool):
+        self.widths = [layer.out_features for layer in layers]
+        self.lasting = (
+            lasting  # the answers are kept, for the next step; else until the last layer has been asked
+        )
         self.question: Tensor | None = None
         self.answers: tuple[Tensor, ...] = ()
+        with torch.no_grad():
+            weight = torch.cat([layer.weight for layer in layers])
+            bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+        self.product: Linear = PackedLinear(weight, bias) if sorting else lambda x: F.linear(x, weight, bias)
 
-    def member(self, number: int) -> Callable[[Tensor], Tensor]:
-        """What stands for ``layers[number].forward``."""
-        layer = self.layers[number]
+    def member(self, number: int) -> Linear:
+        """What stands for the ``forward`` of layer ``number``."""
 
         def forward(x: Tensor) -> Tensor:
-            if torch.is_grad_enabled():
-                return type(layer).forward(layer, x)
             if x is not self.question:
-                self.join()
                 self.question, self.answers = x, self.product(x).split(self.widths, dim=-1)
-            return self.answers[number]
+            answer = self.answers[number]
+            if number == len(self.widths) - 1 and not self.lasting:
+                self.question, self.answers = None, ()
+            return answer
 
         return forward
 
-    def join(self) -> None:
-        """The weights of all, below each other; again if they were changed."""
-        now = tuple((layer.weight.data_ptr(), layer.weight._version) for layer in self.layers)
-        if now == self.joined:
-            return
-        self.joined = now
-        for name in ["weight"] if self.joint.bias is None else ["weight", "bias"]:
-            joint = torch.cat([getattr(layer, name) for layer in self.layers])
-            setattr(self.joint, name, nn.Parameter(joint, requires_grad=False))
 
-
-class Packed:
-    """A convolution or linear layer whose weights are sorted for oneDNN, once for each shape of its input.
+class PackedLinear:
+    """(…, C) -> what ``nn.Linear`` answers, from a weight sorted for oneDNN, once for each shape of the input.
 
     The operators are those to which ``torch.compile`` brings a frozen network on a CPU. They know no gradients.
     """
 
-    def __init__(self, layer: nn.Conv2d | nn.Linear):
-        self.layer = layer
-        self.sorted_for: tuple | None = None
-        self.weight: Tensor | None = None
+    def __init__(self, weight: Tensor, bias: Tensor | None):
+        self.weight, self.bias = weight, bias
+        self.rows: int | None = None
+        self.sorted: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        layer, weight = self.layer, self.layer.weight
-        if torch.is_grad_enabled() or x.dtype != weight.dtype or not self.pays(x):
-            return type(layer).forward(layer, x)
-        now = (x.shape, weight.data_ptr(), weight._version)  # weights that were changed are sorted again
-        if now != self.sorted_for:
-            self.sorted_for, self.weight = now, self.sort(x)
-        return self.product(x)
-
-    def pays(self, x: Tensor) -> bool:
-        return True
-
-    def sort(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def product(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        if x.dtype == torch.float32 and x.numel() * len(self.weight) < MANY_PRODUCTS:
+            return F.linear(x, self.weight, self.bias)
+        rows = x.numel() // x.shape[-1]
+        if rows != self.rows:
+            self.rows, self.sorted = rows, torch.ops.mkldnn._reorder_linear_weight(self.weight, rows)
+        return torch.ops.mkldnn._linear_pointwise(x, self.sorted, self.bias, "none", [], "")
 
 
-class PackedConv2d(Packed):
-    """(B, C, H, W) -> what ``nn.Conv2d`` answers."""
+class PackedConv2d:
+    """(B, C, H, W) -> what ``nn.Conv2d`` answers, from a weight sorted for oneDNN, once for each shape of the input."""
 
     def __init__(self, layer: nn.Conv2d):
-        super().__init__(layer)
-        self.shape = layer.padding, layer.stride, layer.dilation, layer.groups
+        self.weight, self.bias = layer.weight, layer.bias
+        self.how = layer.padding, layer.stride, layer.dilation, layer.groups
+        self.shape: torch.Size | None = None
+        self.sorted: Tensor | None = None
 
-    def sort(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._reorder_convolution_weight(self.layer.weight, *self.shape, list(x.shape))
-
-    def product(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.layer.bias, *self.shape, "none", [], ""
-        )
-
-
-class PackedLinear(Packed):
-    """(…, C) -> what ``nn.Linear`` answers."""
-
-    def pays(self, x: Tensor) -> bool:
-        return x.dtype == torch.bfloat16 or x.numel() * self.layer.out_features >= MANY_PRODUCTS
-
-    def sort(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._reorder_linear_weight(self.layer.weight, x.numel() // x.shape[-1])
-
-    def product(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.layer.bias, "none", [], "")
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.shape != self.shape:
+            self.shape = x.shape
+            self.sorted = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.how, list(x.shape))
+        return torch.ops.mkldnn._convolution_pointwise(x, self.sorted, self.bias, *self.how, "none", [], "")
 
 
-def of_each_place(layer: nn.Conv2d) -> Callable[[Tensor], Tensor]:
+def of_each_place(layer: nn.Conv2d) -> Linear:
     """What stands for the ``forward`` of a 1x1 convolution: a linear layer of each place's channels."""
-    with torch.device("meta"):
-        linear = nn.Linear(layer.in_channels, layer.out_channels, bias=False)
-    linear.weight = nn.Parameter(layer.weight.flatten(1), requires_grad=False)
-    linear.bias = layer.bias
-    product = PackedLinear(linear)
-
-    def forward(x: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            return type(layer).forward(layer, x)
-        return product(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-    return forward
+    product = PackedLinear(layer.weight.detach().flatten(1), layer.bias)
+    return lambda x: product(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def attend_in_portions(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -147,16 +157,14 @@ def attend_in_portions(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     The scores are rounded to bfloat16, which the fused kernel does not: the answer's error (of rounding) is twice its.
     """
-    if q.dtype != torch.bfloat16 or q.shape[-2] < LONG or torch.is_grad_enabled():
-        return Attention.attend(q, k, v)
-    scaled = q * q.shape[-1] ** -0.5
+    if q.dtype != torch.bfloat16 or q.shape[-2] < LONG:
+        return F.scaled_dot_product_attention(q, k, v)
+    heads = zip(*(t.flatten(0, 1).split(1) for t in (q * q.shape[-1] ** -0.5, k, v)), strict=True)
     answers = [
-        torch.cat([(part @ keys.T).softmax(dim=-1) @ values for part in places.split(AT_ONCE)])
-        for places, keys, values in zip(
-            scaled.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), strict=True
-        )  # each (L, d)
+        torch.cat([(part @ keys.mT).softmax(dim=-1) @ values for part in places.split(AT_ONCE, dim=1)], dim=1)
+        for places, keys, values in heads  # each (1, L, d)
     ]
-    return torch.stack(answers).unflatten(0, q.shape[:2])
+    return torch.cat(answers).unflatten(0, q.shape[:2])
 
 
 @cache
@@ -164,65 +172,15 @@ def packing_works(dtype: torch.dtype) -> bool:
     """Whether oneDNN's operators do here what is asked of them: PyTorch promises neither them nor every ``dtype``."""
     if not torch.backends.mkldnn.is_available() or dtype not in (torch.float32, torch.bfloat16):
         return False
-    layers = nn.Conv2d(4, 8, 3, padding=1).to(dtype), nn.Linear(4, 8).to(dtype)
-    questions = torch.ones(1, 4, 5, 5, dtype=dtype), torch.ones(3, 4, dtype=dtype)
-    try:
-        with torch.no_grad():
-            for packed, layer, x in zip((PackedConv2d, PackedLinear), layers, questions, strict=True):
-                one = packed(layer)
-                one.weight = one.sort(x)
-                if not torch.allclose(
-                    one.product(x), layer(x), atol=1e-5 if dtype == torch.float32 else 0.05
-                ):
-                    return False
-    except (AttributeError, RuntimeError, TypeError):
-        return False
-    return True
-
-
-def groups_of(network: nn.Module) -> list[list[str]]:
-    """Names of linear layers that are asked about the same tensor: the text, the time, a layer's places."""
-    names = [name for name, layer in network.named_modules() if type(layer) is nn.Linear]
-    text = [name for name in names if name.endswith(("attn2.to_k", "attn2.to_v"))]
-    time = [name for name in names if name.endswith("time_emb_proj")]
-    own = [name.removesuffix("to_q") for name in names if name.endswith("attn1.to_q")]
-    return [group for group in (text, time, *([f"{at}to_{one}" for one in "qkv"] for at in own)) if group]
-
-
-def quicker(network: nn.Module) -> Iterator[tuple[nn.Module, str, Callable[..., Tensor]]]:
-    """(layer, attribute, what it is during a run) for each layer that has a quicker way."""
-    one = next(network.parameters())
-    on_cpu = one.device.type == "cpu" and packing_works(one.dtype)
-    layers = dict(network.named_modules())
-    grouped = groups_of(network)
-    for group in grouped:
-        together = Together([layers[name] for name in group], on_cpu)
-        for number, name in enumerate(group):
-            yield layers[name], "forward", together.member(number)
-    others = set(layers) - {name for group in grouped for name in group}
-    for name in others if on_cpu else ():
-        layer = layers[name]
-        if isinstance(layer, Attention):
-            yield layer, "attend", attend_in_portions
-        if type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and layer.groups == 1:
-            alone = layer.kernel_size == layer.stride == (1, 1) and layer.padding == (0, 0)
-            yield layer, "forward", of_each_place(layer) if alone else PackedConv2d(layer)
-        if type(layer) is nn.Linear:
-            yield layer, "forward", PackedLinear(layer)
-
-
-@contextmanager
-def prepared(network: nn.Module) -> Iterator[None]:
-    """Inside ``with``: the network's layers answer in the quickest way known for where they are.
-
-    On a CPU the sorted weights need as much memory as the network. Without gradients only; with them all is plain.
-    """
-    replaced = list(quicker(network))
-    for layer, name, way in replaced:
-        vars(layer)[name] = way  # an object's own attribute goes before its class's
-    try:
-        yield
-    finally:
-        for layer, name, way in replaced:
-            if vars(layer).get(name) is way:
-                del vars(layer)[name]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        convolution, x = nn.Conv2d(4, 8, 3, padding=1).to(dtype), torch.ones(1, 4, 5, 5, dtype=dtype)
+        linear, rows = nn.Linear(4, 8).to(dtype), torch.ones(3, 4, dtype=dtype)
+        near = {"atol": 1e-5 if dtype == torch.float32 else 0.05}
+        try:
+            packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight, 3)
+            answer = torch.ops.mkldnn._linear_pointwise(rows, packed, linear.bias, "none", [], "")
+            return torch.allclose(PackedConv2d(convolution)(x), convolution(x), **near) and torch.allclose(
+                answer, linear(rows), **near
+            )
+        except (AttributeError, RuntimeError, TypeError):
+            return False

@@ -100,7 +100,7 @@ def test_recording_changes_nothing(pipe):
 def test_the_lazy_form_gives_the_same_steps_one_by_one(pipe, monkeypatch):
     calls = []
     predict = pipe.predict
-    monkeypatch.setattr(pipe, "predict", lambda *given: calls.append(1) or predict(*given))
+    monkeypatch.setattr(pipe, "predict", lambda *given, **how: calls.append(1) or predict(*given, **how))
     out = pipe.txt2img("a cat", seed=2, sampler="euler", **QUICK)
     assert len(calls) == 4
     steps = pipe.txt2img_steps("a cat", seed=2, sampler="euler", **QUICK)
@@ -349,11 +349,11 @@ def test_an_interrupted_run_can_be_looked_at_and_resumed(pipe, monkeypatch):
     whole = pipe.txt2img("a cat", seed=5, **QUICK)
     predict, calls = pipe.predict, []
 
-    def stopped(*args):
-        calls.append(args)
+    def stopped(*given, **how):
+        calls.append(given)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return predict(*args)
+        return predict(*given, **how)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(pipe, "predict", stopped)
