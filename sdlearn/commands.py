@@ -150,7 +150,10 @@ def evaluate(args: argparse.Namespace) -> None:
         raise ValueError(
             "--savings compares with 25 steps at guidance scale 7.5; leave out --steps, --cfg, --full."
         )
-    picture = new_file(path.with_suffix(".png")) if args.savings and path else None
+    plotted = None
+    if args.savings and path:
+        new_file(path.with_suffix(".png"))
+        plotted = savings_figure()
     from sdlearn import evaluate
     from sdlearn.scenes.oracle import Oracle
 
@@ -159,7 +162,7 @@ def evaluate(args: argparse.Namespace) -> None:
     oracle = Oracle.load(own_oracle if own_oracle.is_dir() else None)
     seen, held_out = evaluate.fixed_cases(args.n, "train"), evaluate.fixed_cases(args.n, "held_out")
     if args.savings:
-        return savings(pipe, oracle, seen, held_out, path, picture)
+        return savings(pipe, oracle, seen, held_out, args.given, path, plotted)
     chosen = {"guidance_scale": args.cfg, "num_inference_steps": args.steps}
     rows = {
         "seen": evaluate.evaluate(pipe, oracle, seen, **chosen),
@@ -189,41 +192,51 @@ def savings(
     oracle: Oracle,
     seen: Sequence[Case],
     held_out: Sequence[Case],
+    command: Sequence[str],
     path: Path | None,
-    picture: Path | None,
+    plotted: Callable[[dict[str, Any]], Any] | None,
 ) -> None:
-    """Print what fewer network calls save and cost; as JSON into ``path``, as a figure into ``picture``."""
-    from sdlearn.bench.report import describe_machine
+    """Print what fewer network calls save and cost; as JSON into ``path``, ``plotted`` beside it."""
+    from sdlearn.bench.report import heading
     from sdlearn.savings import measure, table
 
     rows = measure(pipe, oracle, seen, held_out)
     print(table(rows))
-    if path is None or picture is None:
+    if path is None or plotted is None:
         return
-    machine = describe_machine(str(pipe.device), str(pipe.dtype).removeprefix("torch."))
     figures = {
-        "machine": machine,
+        **heading(str(pipe.device), str(pipe.dtype).removeprefix("torch."), command),
         "model": pipe.name,
         "captions": len(seen) + len(held_out),
         "settings": rows,
     }
     path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8", newline="\n")
     print("wrote", path)
+    picture = path.with_suffix(".png")
+    picture.write_bytes(plotted(rows).png())
+    print("wrote", picture)
+
+
+def savings_figure() -> Callable[[dict[str, Any]], Any]:
+    """The function that draws the savings; a ValueError where matplotlib is not installed."""
     try:
         from sdlearn.viz.speed_plots import quality_against_time
     except ModuleNotFoundError as error:
-        raise ValueError(f"the figure needs {error.name}; {str(picture)!r} is not written.") from error
-    picture.write_bytes(quality_against_time(rows).png())
-    print("wrote", picture)
+        raise ValueError(f"a figure needs {error.name}: python -m pip install {error.name}") from error
+    return quality_against_time
 
 
 def bench(args: argparse.Namespace) -> None:
     """Measure, print the tables, and save JSON and figure where asked."""
+    from sdlearn.bench.made_up import NAME
+
+    if args.model == NAME and special(args):
+        raise ValueError(f"--model {NAME} is made of random numbers; leave out {', '.join(special(args))}.")
     json_file = new_file(args.json, ".json") if args.json else None
     figure_file = new_file(args.figure) if args.figure else None
     device = choose_device(args.device)
     from sdlearn.bench import report
-    from sdlearn.bench.measure import Request, benchmark, cold_starts
+    from sdlearn.bench.measure import Request, benchmark, check_request, cold_starts
 
     asked = Request(
         batches=tuple(args.batch),
@@ -243,6 +256,7 @@ def bench(args: argparse.Namespace) -> None:
     told = report.heading(device, args.dtype, args.given)
     print(told["machine"])
     pipe = model_to_time(args, device)
+    check_request(pipe, asked)  # before the fresh processes, too
     cold = cold_starts(args.model, device, args.dtype, asked.runs) if is_named(args) else []
     results = told | {"model": args.model, "cold": cold} | benchmark(pipe, asked, progress)
     print(report.table(results))
@@ -271,9 +285,15 @@ def model_to_time(args: argparse.Namespace, device: str) -> StableDiffusion:
     return pipe.compile() if args.compile else pipe
 
 
+def special(args: argparse.Namespace) -> list[str]:
+    """The given options that say more of a model than its name, its number type and where it runs."""
+    names = "prediction", "variant", "tokenizer", "vae", "save_memory", "no_safety_checker"
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
+
+
 def is_named(args: argparse.Namespace) -> bool:
-    """Whether a fresh process would find the model and draw as this one does."""
-    return args.model != "sd15" and not (args.compile or args.quick)
+    """Whether a fresh process would find the model by its name alone and draw as this one does."""
+    return args.model != "sd15" and not (args.compile or args.quick or special(args))
 
 
 def bench_figure() -> Callable[[dict[str, Any]], Any]:

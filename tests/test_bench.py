@@ -2,6 +2,7 @@
 
 import json
 import sys
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,20 @@ import torch
 from PIL import Image
 
 from sdlearn import viz
-from sdlearn.bench import against, cold, flops, goals, kinds, limits, made_up, memory, report, scaling, timing
+from sdlearn.bench import (
+    against,
+    cold,
+    flops,
+    goals,
+    kinds,
+    limits,
+    made_up,
+    measure,
+    memory,
+    report,
+    scaling,
+    timing,
+)
 from sdlearn.bench.measure import Request, benchmark
 from sdlearn.bench.subjects import NAMES, Task, guided_steps, subjects
 from sdlearn.cli import main
@@ -129,6 +143,25 @@ def test_diffusers_does_the_same_with_the_same_tensors():
         for name in NAMES:
             one_level = 2 / 255 + 1e-6 if name == "VAE decode" else 1e-4
             assert (ours[name]() - others[name]()).abs().max() <= one_level, name
+
+
+def test_a_part_that_was_timed_holds_nothing_while_the_next_is(monkeypatch):
+    """Each call is let go of when the next one is timed."""
+    living = []
+
+    def time_pairs(name, ours, theirs, *_):
+        assert all(one() is None for one in living)
+        living[:] = weakref.ref(ours), weakref.ref(theirs)
+        return timing.Pairs(name, (1.0,), (1.0,), 0.0)
+
+    def calls(*_):
+        return {name: lambda name=name: name for name in NAMES}
+
+    monkeypatch.setattr(measure, "time_pairs", time_pairs)
+    monkeypatch.setattr(measure, "subjects", calls)
+    monkeypatch.setattr(against, "their_subjects", calls)
+    rows = measure.paired(small_pipeline(), None, "as it comes", TASK, NAMES, 1, lambda text: None)
+    assert [row["name"] for row in rows] == list(NAMES)
 
 
 def test_fused_projections_still_draw_the_same():
@@ -275,8 +308,6 @@ def test_the_command_writes_new_files_only(tmp_path, capsys):
 
 
 def test_large_pictures_are_drawn_only_if_asked(monkeypatch):
-    from sdlearn.bench import measure
-
     said = []
     monkeypatch.setattr(measure, "LARGE", 1)
     assert "picture" not in measure.names_of(small_pipeline(), Request(), said.append)
@@ -285,14 +316,44 @@ def test_large_pictures_are_drawn_only_if_asked(monkeypatch):
     assert "U-Net call" not in measure.names_of(small_pipeline(), Request(compiled=True), said.append)
 
 
+@pytest.mark.parametrize(("steps", "runs", "told"), [(2000, 5, "--steps must"), (None, 100, "--runs must")])
+def test_more_steps_than_the_model_knows_are_refused_before_anything_is_measured(steps, runs, told):
+    said = []
+    with pytest.raises(ValueError, match=f"{told} be from 1 to "):
+        benchmark(small_pipeline(), Request(steps=steps, runs=runs), said.append)
+    assert said == []
+
+
+def test_options_that_a_made_up_model_does_not_have_are_refused(capsys):
+    assert main(["bench", "--model", "sd15", "--save-memory", "--variant", "fp16"]) == 2
+    assert "leave out --variant, --save-memory" in capsys.readouterr().err
+
+
+def test_only_a_model_found_by_its_name_is_timed_in_fresh_processes():
+    from sdlearn.cli import build_parser
+    from sdlearn.commands import is_named
+
+    given = ([], ["--vae", "x"], ["--save-memory"], ["--tokenizer", "x"], ["--compile"], ["--model", "sd15"])
+    found = [is_named(build_parser().parse_args(["bench", *more])) for more in given]
+    assert found == [True, False, False, False, False, False]
+
+
 def test_the_script_for_the_gpu_asks_for_what_the_parser_knows():
     import gpu_bench
 
     from sdlearn.cli import build_parser
 
-    for device in ("cpu", "cuda"):
+    for device, compiled in (("cpu", [False, False]), ("cuda", [False, True, False])):
         for quick in (True, False):
             parts = gpu_bench.parts(device, quick)
             asked = [build_parser().parse_args(["bench", *wanted]) for wanted in parts.values()]
-            assert [one.compile for one in asked] == [False, True, False][: len(asked)] or device == "cpu"
+            assert [one.compile for one in asked] == compiled
             assert all(one.quick == quick and one.against == "diffusers" for one in asked)
+
+
+def test_the_script_for_the_gpu_asks_for_a_device_first(tmp_path, capsys):
+    import gpu_bench
+
+    with pytest.raises(SystemExit):
+        gpu_bench.main(["--device", "cuda:99", "--out", str(tmp_path / "new")])
+    assert "'cuda:99' is not available here" in capsys.readouterr().err and not (tmp_path / "new").exists()

@@ -1,6 +1,7 @@
 """What fewer network calls save and cost: counted, compared and written down as they are."""
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -127,12 +128,17 @@ def test_the_command_saves_figures_and_a_picture(tmp_path, monkeypatch, capsys):
     assert main([*command, "--out", "saved.json"]) == 0
     assert asked == [("scenes", 3, 3)]
     saved = json.loads(Path("saved.json").read_text(encoding="utf-8"))
+    assert saved["command"] == "sdlearn eval --savings --n 3 --out saved.json" and saved["date"][:2] == "20"
     assert saved["captions"] == 6 and saved["settings"] == rows_of("25 steps", "cache 2")
     assert Image.open("saved.png").width == 1000
     assert "cache 2" in capsys.readouterr().out
     for more in (["--steps", "10"], ["--cfg", "3"], ["--full"]):
         assert main([*command, *more]) == 2
         assert "--savings compares with 25 steps" in capsys.readouterr().err
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "sdlearn.viz.speed_plots", None)
+        assert main([*command, "--out", "third.json"]) == 2
+    assert "a figure needs" in capsys.readouterr().err and len(asked) == 1
     Path("other.png").touch()
     assert main([*command, "--out", "other.json"]) == 2
     assert "'other.png' exists" in capsys.readouterr().err and len(asked) == 1

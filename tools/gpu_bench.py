@@ -50,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "benchmarks", metavar="FOLDER")
     args = parser.parse_args(arguments)
     from sdlearn.cli import main as sdlearn
+    from sdlearn.commands import choose_device
 
+    try:
+        choose_device(args.device)
+    except ValueError as error:
+        parser.error(str(error))
     args.out.mkdir(parents=True, exist_ok=True)
     stamp, start, code = datetime.now().strftime("%Y-%m-%d-%H%M"), time.perf_counter(), 0
     for name, wanted in parts(args.device, args.quick).items():

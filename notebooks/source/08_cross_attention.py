@@ -282,9 +282,9 @@ class Attention(nn.Module):
         # A list of one, because published names say `to_out.0` (entry 1 was a dropout of probability 0).
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
-    attend = staticmethod(
-        F.scaled_dot_product_attention
-    )  # softmax(Q K^T / sqrt(d)) V, never storing the weights
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """softmax(Q K^T / sqrt(d)) V, without ever storing the weights: (B, heads, L, d) -> (B, heads, L, d)."""
+        return F.scaled_dot_product_attention(q, k, v)
 
     def _split(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape

@@ -169,7 +169,7 @@ def test_upcast_attention_computes_in_float32(monkeypatch):
         seen.append({q.dtype, k.dtype, v.dtype})
         return v
 
-    monkeypatch.setattr(Attention, "attend", staticmethod(record))
+    monkeypatch.setattr("sdlearn.attention.F.scaled_dot_product_attention", record)
     x = torch.randn(1, 4, 16, dtype=torch.bfloat16)
     for upcast in (True, False):
         assert Attention(16, 2, upcast=upcast).bfloat16()(x).dtype == torch.bfloat16
