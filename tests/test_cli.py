@@ -299,7 +299,7 @@ def test_a_disk_that_fills_up_leaves_no_piece_of_a_file(model, here, capsys, mon
 
 
 def test_interrupted_while_drawing(model, here, capsys, monkeypatch):
-    def interrupted(self, *_):
+    def interrupted(self, *_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sdlearn.StableDiffusion, "predict", interrupted)

@@ -34,7 +34,7 @@ LAYERS = [
         "wishes",
         "drawing",
     },
-    {"reuse"},
+    {"reuse", "speed", "compiled"},
     {"checkpoint"},
     {"safety"},
     {"networks"},
