@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 import torch
+import training_speed
 from torch import nn
 
 from sdlearn.config import VAEConfig
@@ -204,6 +205,36 @@ def test_the_next_batch_is_made_ahead_and_is_the_one_asked_for():
     assert [early(step, plain)[0].tolist() for step in asked] == [[step, 0] for step in asked]
     assert sorted(made)[:6] == [3, 4, 5, 6, 9, 10]
     assert early(11, Share(1, 2))[0].tolist() == [11, 1]  # another share than that foreseen
+
+
+@pytest.mark.parametrize("started_in", ["here", "there"])
+def test_the_clone_that_is_named_is_timed_and_no_other(tmp_path, monkeypatch, started_in):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for clone in (here, there):
+        (clone / "sdlearn").mkdir(parents=True)
+        (clone / "sdlearn" / "__init__.py").write_text(
+            f"seconds = {[5.0, 7.0, 9.0] if clone == there else [1.0]}"
+        )
+    timing = tmp_path / "timing.py"
+    timing.write_text("import sdlearn\ndef step_seconds(steps, precision): return sdlearn.seconds")
+    monkeypatch.setattr(training_speed, "TIMING", timing)
+    monkeypatch.chdir(tmp_path / started_in)
+    assert training_speed.median_step(there, 3, "no") == 7.0
+
+
+def test_a_clone_without_the_package_is_not_timed_in_the_name_of_another(tmp_path, monkeypatch):
+    """What another folder would lend it, here the installed package's, is refused by name."""
+    (tmp_path / "clone").mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "sdlearn").mkdir(parents=True)
+    (elsewhere / "sdlearn" / "__init__.py").touch()
+    monkeypatch.setattr(
+        training_speed,
+        "SCRIPT",
+        f"import sys; sys.path.insert(0, {str(elsewhere)!r})\n{training_speed.SCRIPT}",
+    )
+    with pytest.raises(SystemExit, match="this clone was to be timed, but sdlearn came from .*elsewhere"):
+        training_speed.median_step(tmp_path / "clone", 3, "no")
 
 
 def test_resuming_with_another_recipe_is_refused(tmp_path):

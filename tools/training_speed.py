@@ -17,16 +17,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TIMING = ROOT / "sdlearn" / "training" / "timing.py"  # this clone's, for both: the other may have none
 SCRIPT = """
-import json, runpy, sys
+import json, pathlib, runpy, sys
+import sdlearn
+if not pathlib.Path(sdlearn.__file__).resolve().is_relative_to(pathlib.Path.cwd().resolve()):
+    sys.exit(f"this clone was to be timed, but sdlearn came from {sdlearn.__file__}; uninstall that one.")
 timing = runpy.run_path(sys.argv[1])
 print(json.dumps(timing["step_seconds"](int(sys.argv[2]), sys.argv[3])))
 """
 
 
 def median_step(clone: Path, steps: int, precision: str) -> float:
-    """The median seconds of a step, in a fresh process that imports the package of ``clone``."""
+    """The median seconds of a step, in a fresh process that imports the package of ``clone`` and of no other.
+
+    SystemExit with the process's message if it fails.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(TIMING), str(steps), precision],
+        [sys.executable, "-P", "-c", SCRIPT, str(TIMING), str(steps), precision],
+        cwd=clone,
         env={**os.environ, "PYTHONPATH": str(clone)},
         capture_output=True,
         text=True,
@@ -44,7 +51,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="of each run; their median counts")
     parser.add_argument("--precision", choices=["bf16", "no"], default="bf16")
     given = parser.parse_args()
-    if not (given.other / "sdlearn").is_dir():
+    if not (given.other / "sdlearn" / "__init__.py").is_file():
         parser.error(f"{given.other} holds no package sdlearn; name the folder of a clone.")
     ratios = []
     for pair in range(given.pairs):

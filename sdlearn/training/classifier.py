@@ -14,7 +14,7 @@ from sdlearn.noisy_classifier import NoisyClassifier
 from sdlearn.scenes import BACKGROUNDS, COLOURS, KINDS, Scene, render
 from sdlearn.scenes.dataset import example
 from sdlearn.schedule import Schedule
-from sdlearn.training.data import pick
+from sdlearn.training.data import pick, send
 from sdlearn.training.latents import FrozenLatents, encode_all, noised
 from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
 from sdlearn.vae import AutoencoderKL
@@ -59,8 +59,7 @@ def train_classifier(
         spread, noise = (torch.randn(shape, generator=generator) for _ in range(2))
         chosen, timesteps, spread, noise = (share.take(whole) for whole in (chosen, timesteps, spread, noise))
         noisy = noised(latents.draw(chosen, spread), timesteps, noise, alpha_bar)
-        device = next(model.parameters()).device
-        logits = model(noisy.to(device), timesteps.to(device))
-        return {"loss": F.binary_cross_entropy_with_logits(logits.float(), labels[chosen].to(device))}
+        noisy, timesteps, fits = send((noisy, timesteps, labels[chosen]), next(model.parameters()).device)
+        return {"loss": F.binary_cross_entropy_with_logits(model(noisy, timesteps).float(), fits)}
 
     return fit(classifier, loss_of, settings, folder, resume=resume, cpu=cpu)

@@ -15,7 +15,7 @@ from sdlearn.config import CLIPTextConfig, CLIPVisionConfig
 from sdlearn.scenes import COLOURS, KINDS, Scene, caption, is_held_out
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.tokenizer_training import train_bpe, vocabulary
-from sdlearn.training.data import open_scenes, pick, pixels_of
+from sdlearn.training.data import open_scenes, pick, pixels_of, send
 from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
 
 
@@ -118,8 +118,8 @@ def train_clip(recipe: dict, folder: Path, *, resume: bool = False, cpu: bool = 
     def loss_of(model: nn.Module, step: int, share: Share) -> dict[str, Tensor]:
         chosen = pick(trainable, settings.batch_size, step_generator(settings.seed, step))
         pixels, right, wrong = batch(scenes, share.take(chosen), tokenizer, f"{settings.seed}/{step}")
-        device = next(model.parameters()).device
-        image, text, scale = model(pixels.to(device), torch.cat([right, wrong]).to(device))
+        pixels, ids = send((pixels, torch.cat([right, wrong])), next(model.parameters()).device)
+        image, text, scale = model(pixels, ids)
         text, wrong = text.chunk(2)
         if share.processes > 1:  # every process sees all pairs of the batch, as one process would
             gather = torch.distributed.nn.functional.all_gather

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from sdlearn.checkpoint.decoder import is_tuned
-from sdlearn.training.data import open_scenes, pick, pixels_of, save_rows
+from sdlearn.training.data import open_scenes, pick, pixels_of, save_rows, send
 from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
 from sdlearn.training.vae import corners, edge_loss
 from sdlearn.vae import AutoencoderKL
@@ -94,7 +94,7 @@ def train_decoder(
         return pixels_of(np.stack(pictures), torch.arange(len(pictures)))
 
     def loss_of(model: nn.Module, step: int, share: Share) -> dict[str, Tensor]:
-        pixels = crops(step, share, settings.batch_size).to(next(model.parameters()).device)
+        (pixels,) = send((crops(step, share, settings.batch_size),), next(model.parameters()).device)
         drawn = model(pixels)
         counts, difference = detail_weights(pixels, weights["detail"]), drawn - pixels
         absolute, square = (counts * difference.abs()).mean(), (counts * difference.square()).mean()

@@ -16,7 +16,7 @@ from sdlearn.scenes.cats_and_dogs import cats_and_dogs
 from sdlearn.schedule import Schedule
 from sdlearn.spacing import trailing
 from sdlearn.trace import Prediction
-from sdlearn.training.data import pick, pixels_of, save_rows
+from sdlearn.training.data import pick, pixels_of, save_rows, send
 from sdlearn.training.latents import noised
 from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
 from sdlearn.unet import UNet
@@ -65,9 +65,8 @@ def train_pixels(
         )
         indices, timesteps, noise = share.take(indices), share.take(timesteps), share.take(noise)
         noisy = noised(pixels_of(pictures, indices), timesteps, noise, alpha_bar)
-        device = next(model.parameters()).device
-        guess = model(noisy.to(device), timesteps.to(device))
-        return {"loss": F.mse_loss(guess.float(), noise.to(device))}
+        noisy, timesteps, noise = send((noisy, timesteps, noise), next(model.parameters()).device)
+        return {"loss": F.mse_loss(model(noisy, timesteps).float(), noise)}
 
     return fit(unet, loss_of, settings, folder, resume=resume, preview=preview, cpu=cpu)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable
@@ -65,6 +66,7 @@ def train_unet(
     scenes = open_scenes(recipe["data"])
     schedule = Schedule(ScheduleConfig(**recipe["schedule"]))
     alpha_bar = schedule.alpha_bar.float()  # (T,)
+    alpha_bar_on = functools.cache(alpha_bar.to)  # once a device: to copy it at each step waits for the GPU
     latents = _cached_latents(vae, scenes, folder)
     texts = TextTable(text_encoder, tokenizer, ["", *itertools.chain.from_iterable(scenes.captions)])
     drop, gamma = recipe["loss"]["drop_captions"], recipe["loss"]["min_snr_gamma"]
@@ -97,7 +99,7 @@ def train_unet(
         device = next(model.parameters()).device
         make = early if device.type == "cuda" else batch  # a CPU has no idle hands: measured, a third slower
         clean, timesteps, noise, context = send(make(step, share), device)
-        return denoising_loss(model, clean, timesteps, noise, context, alpha_bar.to(device), gamma)
+        return denoising_loss(model, clean, timesteps, noise, context, alpha_bar_on(device), gamma)
 
     return fit(unet, loss_of, settings, folder, resume=resume, preview=preview, cpu=cpu)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sdlearn.blocks import ResnetBlock
 from sdlearn.config import VAEConfig
-from sdlearn.training.data import open_scenes, pick, pixels_of, save_rows
+from sdlearn.training.data import open_scenes, pick, pixels_of, save_rows, send
 from sdlearn.training.loop import Share, TrainingSettings, fit, step_generator
 from sdlearn.vae import AutoencoderKL
 
@@ -85,11 +85,11 @@ def train_vae(recipe: dict, folder: Path, *, resume: bool = False, cpu: bool = F
         size = crop if step < crop_steps else config.sample_size
         side = size // config.factor
         noise = torch.randn((settings.batch_size, config.latent_channels, side, side), generator=generator)
-        device = next(model.parameters()).device
         chosen, lots, noise = share.take(chosen), share.take(lots), share.take(noise)
         places = corners(scenes, chosen, size, lots)
-        pixels = pixels_of(scenes.pictures, chosen, places, size).to(device)
-        drawn, kl = model(pixels, noise.to(device))
+        pixels = pixels_of(scenes.pictures, chosen, places, size)
+        pixels, noise = send((pixels, noise), next(model.parameters()).device)
+        drawn, kl = model(pixels, noise)
         absolute, square, edges = (
             F.l1_loss(drawn, pixels),
             F.mse_loss(drawn, pixels),
