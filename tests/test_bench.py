@@ -277,16 +277,16 @@ def test_the_figure_shows_the_measured_numbers(results):
     plot = viz.benchmark(results)
     bars = [patch.get_width() for patch in plot.axes[0].patches]
     pairs = results["pairs"]
-    assert bars == [seconds for pair in pairs for seconds in (pair["ours"][0], pair["theirs"][0])]
+    assert bars == [pair["ratio"] for pair in pairs]
+    dots = [tuple(line.get_xdata()) for line in plot.axes[0].lines][: len(pairs)]
+    assert dots == [tuple(pair["ratios"]) for pair in pairs]
     assert f"{pairs[0]['ratio']:.2f} x" in plot.axes[0].texts[0].get_text()
     steps = results["scaling"]["steps"]
     drawn = plot.axes[1].lines[0].get_xydata().tolist()
     assert drawn == [list(map(float, point)) for point in zip(steps["steps"], steps["seconds"])]
     assert f"ratio {pairs[-1]['ratio']:.2f}" in plot.alt
     alone = viz.benchmark(results | {"pairs": [], "scaling": None})
-    assert [patch.get_width() for patch in alone.axes[0].patches] == [
-        row["median"] for row in results["rows"]
-    ]
+    assert [line.get_xdata()[0] for line in alone.axes[0].lines] == [row["median"] for row in results["rows"]]
 
 
 # The command.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -16,15 +16,17 @@ LEFT, TOP, PANEL = 210, 44, 210  # pixels: room for names, for a title, and a pa
 
 
 def benchmark(results: Mapping[str, Any]) -> Plot:
-    """What ``sdlearn bench`` measured: a bar for each thing (two, with diffusers), and curves where it was scaled."""
-    bars = _bars(results)
-    below = TOP + 8 + len(bars) * BAR + 30
+    """What ``sdlearn bench`` measured: shares of diffusers' time, or seconds; curves where it was scaled."""
+    rows = len(results["pairs"] or results["rows"])
+    below = TOP + 8 + rows * BAR + 30
     scaling = results.get("scaling")
     height = below + (TOP + PANEL + 50 if scaling else 10)
-    plot = Plot(WIDTH, height, f"{results['machine']}. {_told(bars)} {_told_scaling(scaling)}")
-    axes = box(plot, LEFT, TOP, WIDTH - LEFT - 130, len(bars) * BAR)
-    _draw_bars(axes, bars)
+    plot = Plot(WIDTH, height, f"{results['machine']}. {_told(results)} {_told_scaling(scaling)}")
+    axes = box(plot, LEFT, TOP, WIDTH - LEFT - 40, rows * BAR)
+    _draw_shares(axes, results["pairs"]) if results["pairs"] else _draw_seconds(axes, results["rows"])
+    axes.set_ylim(rows - 0.5, -0.5)
     axes.set_title(results["machine"], fontsize=LARGE, color=INK, loc="left")
+    quiet(axes, grid=True)
     for k, (title, x, y) in enumerate(_panels(scaling)):
         width = (WIDTH - 4 * 70) / 4
         panel = box(plot, 60 + k * (width + 70), below + TOP, width, PANEL)
@@ -36,36 +38,33 @@ def benchmark(results: Mapping[str, Any]) -> Plot:
     return plot
 
 
-def _bars(results: Mapping[str, Any]) -> list[tuple[str, float, float | None, float | None]]:
-    """(name, our seconds, those of diffusers, median ratio): the pairs, or what was timed alone."""
-    if results["pairs"]:
-        return [
-            (
-                f"{pair['name']} x {pair['batch']}\n({pair['way']})",
-                median(pair["ours"]),
-                median(pair["theirs"]),
-                pair["ratio"],
-            )
-            for pair in results["pairs"]
-        ]
-    return [(f"{row['name']} x {row['batch']}", row["median"], None, None) for row in results["rows"]]
+def _draw_shares(axes: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
+    """A bar for our time as a share of theirs, a dot for each pair, a line where both are equal."""
+    for place, pair in enumerate(pairs):
+        axes.barh(place, pair["ratio"], height=0.5, color=OURS["color"], alpha=0.75)
+        axes.plot(pair["ratios"], [place] * len(pair["ratios"]), "o", color=INK, markersize=3)
+        seconds = " and ".join(f"{median(pair[whose]):.3g}" for whose in ("ours", "theirs"))
+        words = f" {pair['ratio']:.2f} x  ({seconds} s)"
+        axes.text(0, place, words, va="center", fontsize=SMALL, color="white")
+    axes.axvline(1, color=THEIRS["color"], linewidth=1.6, linestyle="--")
+    axes.set_yticks(range(len(pairs)), [_name(pair) for pair in pairs], parse_math=False)
+    axes.set_xlim(0, max(1.1, *(ratio for pair in pairs for ratio in pair["ratios"])) + 0.05)
+    axes.set(xlabel="our time over that of diffusers (dashed: equal); bars: medians, dots: single pairs")
 
 
-def _draw_bars(axes: Axes, bars: list[tuple[str, float, float | None, float | None]]) -> None:
-    """Lying bars on a logarithmic scale, ours above theirs, the ratio at their end."""
-    for place, (_, ours, theirs, ratio) in enumerate(bars):
-        pair = theirs is not None
-        axes.barh(place - 0.2 * pair, ours, height=0.36, color=OURS["color"])
-        if pair:
-            axes.barh(place + 0.2, theirs, height=0.36, color=THEIRS["color"], hatch="//", edgecolor="white")
-        label = f" {ratio:.2f} x" if pair else f" {ours:.3g} s"
-        axes.text(max(ours, theirs or 0), place, label, va="center", fontsize=SMALL, color=INK)
-    axes.set_yticks(range(len(bars)), [name for name, *_ in bars], parse_math=False)
-    axes.set_ylim(len(bars) - 0.5, -0.5)
-    axes.set(
-        xscale="log", xlabel="seconds" + (": plain bars sdlearn, hatched ones diffusers" if pair else "")
-    )
-    quiet(axes, grid=True)
+def _draw_seconds(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Seconds as points on a logarithmic scale."""
+    for place, row in enumerate(rows):
+        axes.plot([row["median"]], [place], "o", color=OURS["color"], markersize=8)
+        axes.text(row["median"], place, f"   {row['median']:.3g} s", va="center", fontsize=SMALL, color=INK)
+    names = [f"{row['name']} x {row['batch']}" for row in rows]
+    axes.set_yticks(range(len(rows)), names, parse_math=False)
+    times = [row["median"] for row in rows]
+    axes.set(xscale="log", xlabel="seconds", xlim=(min(times) / 2, max(times) * 4))
+
+
+def _name(pair: Mapping[str, Any]) -> str:
+    return f"{pair['name']} x {pair['batch']}\n({pair['way']})"
 
 
 def _panels(scaling: Mapping[str, Any] | None) -> list[tuple[str, list, list]]:
@@ -84,13 +83,15 @@ def _panels(scaling: Mapping[str, Any] | None) -> list[tuple[str, list, list]]:
     return panels
 
 
-def _told(bars: list[tuple[str, float, float | None, float | None]]) -> str:
-    """The bars in words."""
-    told = []
-    for name, ours, theirs, ratio in bars:
-        beside = f", diffusers {theirs:.3g} s, ratio {ratio:.2f}" if theirs is not None else ""
-        told.append(f"{name.replace(chr(10), ' ')}: {ours:.3g} s{beside}.")
-    return " ".join(told)
+def _told(results: Mapping[str, Any]) -> str:
+    """The bars or points in words."""
+    if not results["pairs"]:
+        return " ".join(f"{row['name']} x {row['batch']}: {row['median']:.3g} s." for row in results["rows"])
+    return " ".join(
+        f"{_name(pair).replace(chr(10), ' ')}: {median(pair['ours']):.3g} s, diffusers "
+        f"{median(pair['theirs']):.3g} s, ratio {pair['ratio']:.2f}."
+        for pair in results["pairs"]
+    )
 
 
 def _told_scaling(scaling: Mapping[str, Any] | None) -> str:
