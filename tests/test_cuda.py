@@ -66,6 +66,14 @@ def test_half_precision_stays_near_float32(cpu, gpu, dtype):
     assert pixels.abs().mean() <= 0.05
 
 
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_quick_ways_draw_what_the_plain_network_draws(gpu, compiled):
+    asked = {"num_inference_steps": 5, "seed": 3}
+    quick = (gpu.compile() if compiled else gpu).txt2img(SENTENCE, **asked).latents
+    gpu.for_a_run = lambda cache_interval: gpu.unet
+    assert mean_error(quick, gpu.txt2img(SENTENCE, **asked).latents) <= 1e-4
+
+
 def test_same_seed_same_latents_and_a_batch_is_its_pictures(gpu):
     first, second = (gpu.txt2img(SENTENCE, num_inference_steps=5, seed=3).latents for _ in range(2))
     assert torch.equal(first, second)
