@@ -279,8 +279,9 @@ class Networks:
         """The U-Net as one run asks it: compiled, prepared (sdlearn.speed), or itself, where memory is scarce."""
         if self._visits is not None:
             return self.unet
+        compiled = self._compiled
         if (
-            self._compiled is not None and cache_interval == 1
-        ):  # of a compiled network no part can be asked alone
-            return self._compiled
-        return prepared(self.unet)
+            compiled is None or compiled.unet is not self.unet or cache_interval > 1
+        ):  # then parts are asked alone
+            return prepared(self.unet)
+        return compiled

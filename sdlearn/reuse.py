@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdlearn.blocks import timestep_embedding
@@ -53,8 +54,15 @@ def reusing_deep_features(network: Network, unet: UNet, interval: int) -> Networ
 def coming_up(unet: UNet) -> Iterator[list[Tensor]]:
     """Inside ``with``: at each call of the U-Net the list gets what its last block joins with the first skip."""
     heard: list[Tensor] = []
-    last = unet.up_blocks[-1].resnets[-1]  # it is given both joined, and they are equally wide
-    hook = last.register_forward_pre_hook(lambda block, given: heard.append(given[0].chunk(2, dim=1)[0]))
+    thread = get_ident()  # in another one the same layer may work for another run
+
+    def hear(block: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if get_ident() == thread:
+            heard.append(given[0].chunk(2, dim=1)[0])
+
+    hook = (
+        unet.up_blocks[-1].resnets[-1].register_forward_pre_hook(hear)
+    )  # it is given both, equally wide, joined
     try:
         yield heard
     finally:

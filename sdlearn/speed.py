@@ -15,7 +15,6 @@ Layers that somebody has changed (an adapter, a ``forward`` of their own) stay a
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -35,13 +34,16 @@ Linear = Callable[[Tensor], Tensor]
 def prepared(unet: nn.Module) -> nn.Module:
     """A U-Net that answers as ``unet`` does, quicker: for one run, one thread, and without gradients.
 
-    It has the weights that ``unet`` has now; what changes later, it need not see. On a CPU its sorted weights take as
-    much memory as those of ``unet``, on a GPU the joint ones a tenth of it.
+    It has the weights that ``unet`` has now; what changes later, it need not see. Hooks of ``unet`` are called with the
+    twin's layers. On a CPU its sorted weights need as much memory as those of ``unet``, on a GPU joint ones a tenth. A
+    network that ``torch.compile`` has wrapped stays as it is.
     """
+    if hasattr(unet, "_orig_mod"):
+        return unet
     network = twin(unet)
     weight = next(network.parameters())
     sorting = weight.device.type == "cpu" and torch.backends.mkldnn.enabled and packing_works(weight.dtype)
-    layers = {name: layer for name, layer in network.named_modules() if "forward" not in vars(layer)}
+    layers = {name: layer for name, layer in network.named_modules() if untouched(layer, weight.dtype)}
     linear = {name: layer for name, layer in layers.items() if type(layer) is nn.Linear}
     for group, lasting in groups_of(linear):
         together = Together([linear.pop(name) for name in group], sorting, lasting)
@@ -52,8 +54,11 @@ def prepared(unet: nn.Module) -> nn.Module:
     for layer in linear.values():
         layer.forward = PackedLinear(layer.weight, layer.bias)
     for layer in layers.values():
-        if type(layer) is nn.Conv2d and layer.groups == 1 and layer.padding_mode == "zeros":
-            layer.forward = of_each_place(layer) if layer.kernel_size == (1, 1) else PackedConv2d(layer)
+        if type(layer) is nn.Conv2d and (layer.groups, layer.padding_mode) == (1, "zeros"):
+            if (layer.kernel_size, layer.stride, layer.padding) == ((1, 1), (1, 1), (0, 0)):
+                layer.forward = of_each_place(layer)
+            elif not isinstance(layer.padding, str):
+                layer.forward = PackedConv2d(layer)
         if type(layer) is Attention and weight.dtype == torch.bfloat16:
             layer.attend = attend_in_portions
     return network
@@ -61,9 +66,17 @@ def prepared(unet: nn.Module) -> nn.Module:
 
 def twin(module: nn.Module) -> nn.Module:
     """Another module of the same parts, down to the leaves, with the same parameters and hooks: not one number more."""
-    other = copy.copy(module)
-    other._modules = {name: part and twin(part) for name, part in module._modules.items()}
+    other = type(module).__new__(type(module))  # past __init__, and past a __setattr__ of the module's own
+    vars(other).update(vars(module))
+    vars(other)["_modules"] = {name: part and twin(part) for name, part in module._modules.items()}
     return other
+
+
+def untouched(layer: nn.Module, dtype: torch.dtype) -> bool:
+    """Whether a layer is as its class makes it: no ``forward`` of its own, and plain weights of the network's type."""
+    weight = getattr(layer, "weight", None)
+    plain = weight is None or (type(weight) is nn.Parameter and weight.dtype == dtype)
+    return plain and not {"forward", "attend"} & set(vars(layer))
 
 
 def groups_of(layers: dict[str, nn.Linear]) -> list[tuple[list[str], bool]]:
@@ -90,7 +103,9 @@ class Together:
             lasting  # the answers are kept, for the next step; else until the last layer has been asked
         )
         self.question: Tensor | None = None
-        self.answers: tuple[Tensor, ...] = ()
+        self.joint: Tensor | None = None
+        self.answers: tuple[Tensor, ...] = ()  # parts of the joint one
+        self.changed = (0, 0)
         with torch.no_grad():
             weight = torch.cat([layer.weight for layer in layers])
             bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
@@ -100,14 +115,21 @@ class Together:
         """What stands for the ``forward`` of layer ``number``."""
 
         def forward(x: Tensor) -> Tensor:
-            if x is not self.question:
-                self.question, self.answers = x, self.product(x).split(self.widths, dim=-1)
+            if x is not self.question or self.changed != (version(x), version(self.joint)):
+                self.question, self.joint = x, self.product(x)
+                self.changed = version(x), version(self.joint)
+                self.answers = self.joint.split(self.widths, dim=-1)
             answer = self.answers[number]
             if number == len(self.widths) - 1 and not self.lasting:
-                self.question, self.answers = None, ()
+                self.question, self.joint, self.answers = None, None, ()
             return answer
 
         return forward
+
+
+def version(x: Tensor) -> int:
+    """How often ``x`` was changed in place, as PyTorch counts it; in inference mode it does not."""
+    return 0 if x.is_inference() else x._version
 
 
 class PackedLinear:

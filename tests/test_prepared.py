@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sdlearn import speed
+from sdlearn.attention import Attention
 from sdlearn.compiled import CompiledUNet
 from sdlearn.pipeline import StableDiffusion
 from sdlearn.speed import PackedConv2d, PackedLinear, Together, attend_in_portions, of_each_place, prepared
@@ -134,6 +135,56 @@ def test_layers_that_were_changed_stay_as_they_are(unet):
 
 
 @torch.no_grad()
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("change", ["weight norm", "old weight norm", "attend", "same", "strided", "wrapped"])
+def test_unusual_networks_are_answered_for_as_they_are(unet, change, dtype):
+    """Each of them once crashed a prepared network, or was overlooked by it."""
+    from torch.nn.utils import parametrizations, weight_norm
+
+    conv = unet.conv_in
+    if change == "weight norm":
+        parametrizations.weight_norm(conv)
+        parametrizations.weight_norm(unet.mid_block.resnets[0].time_emb_proj)
+    elif change == "old weight norm":
+        weight_norm(conv).weight_g.mul_(2)
+    elif change == "attend":
+        for layer in unet.modules():
+            if isinstance(layer, Attention):
+                layer.attend = lambda q, k, v: 2 * F.scaled_dot_product_attention(q, k, v)
+    elif change == "same":
+        conv.padding = "same"
+    elif change == "strided":
+        down = unet.down_blocks[0].downsamplers[0]
+        down.conv = randomise(nn.Conv2d(down.conv.in_channels, down.conv.out_channels, 1, stride=2), 4)
+    unet = unet.to(dtype)
+    x, timesteps, context = question(unet)
+    given = x.to(dtype), timesteps, context.to(dtype)
+    expected = unet(*given)
+    network = torch.compile(unet, backend="eager") if change == "wrapped" else unet
+    answer = prepared(network)(*given)
+    assert (answer - expected).abs().max() <= (
+        1e-4 if dtype == torch.float32 else 5e-2
+    ) * expected.abs().max()
+    assert torch.equal(unet(*given), expected), "the network itself still works"
+
+
+@torch.no_grad()
+def test_what_is_remembered_is_asked_again_where_it_was_changed(unet):
+    """A text changed in place, and a hook that changes an answer in place: at each call anew, as in a plain network."""
+    x, timesteps, context = question(unet)
+    quick = prepared(unet)
+    quick(x, timesteps, context)
+    context.mul_(1.5)
+    assert torch.allclose(quick(x, timesteps, context), unet(x, timesteps, context), atol=1e-5)
+    layer = unet.down_blocks[1].attentions[0].transformer_blocks[0].attn2.to_v
+    layer.register_forward_hook(lambda layer, given, answer: answer.mul_(1.3))
+    expected = unet(x, timesteps, context)
+    for _ in range(3):
+        assert torch.allclose(quick(x, timesteps, context), expected, atol=1e-5)
+
+
+@torch.no_grad()
 def test_weights_changed_between_runs_are_seen(unet):
     given = question(unet)
     first = prepared(unet)(*given)
@@ -211,13 +262,17 @@ def test_runs_in_any_mode(mode):
     assert torch.equal(inside, outside)
 
 
-def test_several_threads_draw_with_one_pipeline():
+@pytest.mark.parametrize("cache_interval", [1, 2])
+def test_several_threads_draw_with_one_pipeline(cache_interval):
     pipe = small_pipeline()
-    expected = [pipe.txt2img(PROMPT, num_inference_steps=3, seed=seed).latents for seed in range(8)]
+
+    def draw(seed):
+        asked = {"num_inference_steps": 4, "seed": seed, "cache_interval": cache_interval}
+        return pipe.txt2img(PROMPT, **asked).latents
+
+    expected = [draw(seed) for seed in range(8)]
     with ThreadPoolExecutor(4) as threads:
-        drawn = threads.map(
-            lambda seed: pipe.txt2img(PROMPT, num_inference_steps=3, seed=seed).latents, [*range(8)] * 3
-        )
+        drawn = threads.map(draw, [*range(8)] * 3)
         for number, latents in enumerate(drawn):
             assert (latents - expected[number % 8]).abs().max() <= 1e-5
 
@@ -244,6 +299,8 @@ def test_save_memory_prepares_nothing_and_does_not_compile():
         compiled.save_memory()
     assert isinstance(compiled.for_a_run(), CompiledUNet)
     assert not isinstance(compiled.for_a_run(cache_interval=2), CompiledUNet), "its parts are asked alone"
+    compiled.unet = small_pipeline().unet
+    assert not isinstance(compiled.for_a_run(), CompiledUNet), "another U-Net than the compiled one"
 
 
 def test_without_a_compiler_one_message_says_so(monkeypatch):
