@@ -62,7 +62,7 @@ def test_check_finds_a_missing_model(capsys):
 def test_check_tells_when_drawing_fails(model, monkeypatch):
     import sdlearn
 
-    monkeypatch.setattr(sdlearn.StableDiffusion, "predict", lambda *_: 1 / 0)
+    monkeypatch.setattr(sdlearn.StableDiffusion, "predict", lambda *_, **__: 1 / 0)
     found = environment.check_drawing(str(model))
     assert (found.ok, found.text) == (False, "failed: ZeroDivisionError: division by zero")
 

@@ -72,7 +72,8 @@ def runs(request, tmp_path_factory) -> dict[Path, Future]:
     def run(source: Path):
         return tools.execute(tools.read_source(source), tools.notebook_path(source).parent)
 
-    asking = (item for item in request.session.items if request.fixturename in item.fixturenames)
+    items = (item for item in request.session.items if item.module is request.module)
+    asking = (item for item in items if request.fixturename in item.fixturenames)
     chosen = [item.callspec.params["source"] for item in asking]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
