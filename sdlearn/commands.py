@@ -293,7 +293,9 @@ def special(args: argparse.Namespace) -> list[str]:
 
 def is_named(args: argparse.Namespace) -> bool:
     """Whether a fresh process would find the model by its name alone and draw as this one does."""
-    return args.model != "sd15" and not (args.compile or args.quick or special(args))
+    from sdlearn.bench.made_up import NAME
+
+    return args.model != NAME and not (args.compile or args.quick or special(args))
 
 
 def bench_figure() -> Callable[[dict[str, Any]], Any]:

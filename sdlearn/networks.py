@@ -280,8 +280,7 @@ class Networks:
         if self._visits is not None:
             return self.unet
         compiled = self._compiled
-        if (
-            compiled is None or compiled.unet is not self.unet or cache_interval > 1
-        ):  # then parts are asked alone
-            return prepared(self.unet)
-        return compiled
+        # With a cache_interval parts of it are asked alone: of a compiled network that is not possible.
+        if compiled is not None and compiled.unet is self.unet and cache_interval == 1:
+            return compiled
+        return prepared(self.unet)

@@ -99,9 +99,7 @@ class Together:
 
     def __init__(self, layers: Sequence[nn.Linear], sorting: bool, lasting: bool):
         self.widths = [layer.out_features for layer in layers]
-        self.lasting = (
-            lasting  # the answers are kept, for the next step; else until the last layer has been asked
-        )
+        self.lasting = lasting  # answers are kept for the next step; else until the last layer has been asked
         self.question: Tensor | None = None
         self.joint: Tensor | None = None
         self.answers: tuple[Tensor, ...] = ()  # parts of the joint one
