@@ -41,7 +41,7 @@ LAYERS = [
     {"pipeline"},
     {"scenes"},
     {"viz", "training", "evaluate", "savings", "environment", "bench", "exercises"},
-    {"commands", "drawing_commands", "wording"},
+    {"commands", "drawing_commands", "measuring_commands", "wording"},
     {"cli"},
     {"__main__"},
 ]
