@@ -16,7 +16,9 @@ def test_the_table_is_what_the_notebooks_say_now():
 def test_each_chapter_has_its_row_and_its_picture_is_its_notebook_s_own():
     course = readme.chapters()
     assert [path.name[:2] for path in sorted(ROOT.glob("notebooks/[0-9]*.ipynb"))] == list(course)
-    assert {path.stem for path in readme.PICTURES.iterdir()} == course.keys()
+    assert {path.stem for path in readme.PICTURES.iterdir()} == {"front", *course}
+    assert (readme.PICTURES / "front.png").read_bytes() == readme.front().picture
+    assert f"![{readme.front().alt}](notebooks/pictures/front.png)" in (ROOT / "README.md").read_text("utf-8")
     for number, chapter in course.items():
         assert (readme.PICTURES / f"{number}.png").read_bytes() == chapter.picture
 

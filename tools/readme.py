@@ -17,6 +17,7 @@ from course import ROOT
 
 README = ROOT / "README.md"
 PICTURES = ROOT / "notebooks" / "pictures"
+FRONT = "00", "Four pictures from the same noise"  # the picture at the top of the page
 BEGIN, END = "<!-- chapters: written by tools/readme.py -->\n", "<!-- end of chapters -->\n"
 WIDTH = 400  # pixels on the page; a click opens the chapter
 
@@ -85,6 +86,13 @@ def chapters() -> dict[str, Chapter]:
     return found
 
 
+def front() -> Chapter:
+    """The picture at the top of the page."""
+    number, alt = FRONT
+    [path] = ROOT.glob(f"notebooks/{number}_*.ipynb")
+    return read(path, alt)
+
+
 def row(number: str, chapter: Chapter, builds: str) -> str:
     """A line of the table: words on the left, the picture on the right."""
     title = f"**[{number}, {chapter.title}](notebooks/{chapter.path.name})**"
@@ -119,6 +127,7 @@ def main() -> int:
     """Write the pictures and the table."""
     course = chapters()
     PICTURES.mkdir(exist_ok=True)
+    (PICTURES / "front.png").write_bytes(front().picture)
     for number, chapter in course.items():
         (PICTURES / f"{number}.png").write_bytes(chapter.picture)
     readme = README.read_text(encoding="utf-8")
