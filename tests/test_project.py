@@ -19,7 +19,7 @@ from sdlearn.environment import COURSE, LEAST_PYTHON, REQUIRED
 
 # From the ground up: a module imports from its own layer or from those before it, and never in a circle.
 LAYERS = [
-    {"config", "trace", "image", "metadata", "paths", "memory"},
+    {"config", "trace", "image", "metadata", "paths", "memory", "progress"},
     {"schedule", "spacing", "blocks", "attention"},
     {"unet", "noisy_classifier", "vae", "clip", "bpe", "tokenizer", "tokenizer_files", "tokenizer_training"},
     {
