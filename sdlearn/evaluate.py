@@ -51,6 +51,8 @@ class Share:
         return max(0.0, middle - half), min(1.0, middle + half)
 
     def __str__(self) -> str:
+        if not self.asked:
+            return "  none asked"
         low, high = self.interval
         return f"{100 * self.value:5.1f} %  [{100 * low:4.1f}, {100 * high:5.1f}]  {self.right}/{self.asked}"
 

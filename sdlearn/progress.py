@@ -9,7 +9,7 @@ import sys
 def bar_size() -> dict[str, int]:
     """For ``tqdm``: {} where the terminal says how large it is, else a usual size.
 
-    Some do not (of containers, of programs that only record them): tqdm takes their 0 x 0 at its word, and shows nothing.
+    Some do not (of containers, of programs that record): tqdm takes their 0 x 0 at its word, and shows nothing.
     """
     try:
         known = all(os.get_terminal_size(sys.stderr.fileno()))
