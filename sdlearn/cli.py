@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
             theirs = name.removeprefix("--").replace("-", "_")
             ours = (OPTIONS | DIFFERENT).get(theirs)
             if name.startswith("--") and ours in options:
-                return f"; sdlearn calls {name} {ours}"
+                return f"; {name} is {ours} here"
             if near := get_close_matches(name, options, 1) if name.startswith("-") else []:
                 return f"; did you mean {near[0]}?"
         if any(action.dest == "prompt" for action in self._actions) and unknown[0][:1] != "-":

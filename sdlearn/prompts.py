@@ -43,7 +43,10 @@ def unread(text: str, weighted: bool) -> list[str]:
     if not weighted and LOOKS_WEIGHTED.search(text):
         warnings.append(f"{text[:60]!r} looks like weights: they are read with prompt_weights=True.")
     if weighted and (sign := unclosed(text)):
-        warnings.append(f"{sign!r} in {text[:60]!r} is not closed: it counts to the end of the prompt.")
+        warnings.append(
+            f"{sign!r} in {text[:60]!r} is not closed: it is taken to close at the prompt's end, without a weight of "
+            "its own."
+        )
     for pattern in OTHERS_READ:
         if found := pattern.search(text):
             warnings.append(

@@ -275,7 +275,7 @@ def _check_folder(folder: Path) -> None:
             )
         if (folder / DECODER_FILE).is_file():
             raise CheckpointError(
-                f"{folder} is a second decoder, not a whole model: give it beside one, as --vae {folder.name} "
+                f"{folder} is a second decoder, not a whole model: give it beside one, as --vae {folder} "
                 "(vae=...)."
             )
         if (folder / "config.json").is_file():

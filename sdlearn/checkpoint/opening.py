@@ -39,8 +39,8 @@ def locate(model: str | Path, variant: str | None = None, vae: bool = False) -> 
             raise CheckpointError(f"there is no file or folder {str(model)!r} in {Path.cwd()}.")
         able = [name for name, folder in shipped.items() if can_draw(folder) or (vae and is_decoder(folder))]
         raise CheckpointError(
-            f"no model named {str(model)!r} comes with sdlearn; there is {' and '.join(map(repr, able)) or 'none'}: "
-            "give one of these, a folder, a file, or owner/name on the hub."
+            f"no model named {str(model)!r} comes with sdlearn; there is {' and '.join(map(repr, able)) or 'none'}. "
+            "Give such a name, a folder, a file, or owner/name on the hub."
         )
     if isinstance(model, str) and is_hub_id(model) and place.suffix not in (".safetensors", *PICKLED):
         return download(model, variant, vae)
