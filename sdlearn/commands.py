@@ -87,7 +87,8 @@ def load_model(args: argparse.Namespace) -> StableDiffusion:
     drawn_with = getattr(args, "drawn_with", pipe.name)
     if drawn_with != pipe.name:
         warnings.warn(
-            f"the settings are of model {drawn_with!r}; {pipe.name!r} draws another picture. Name that one by --model.",
+            f"the settings are of model {drawn_with!r}, this is {pipe.name!r}, which draws another picture: name that "
+            "one by --model.",
             stacklevel=2,
         )
     return pipe.save_memory(device) if args.save_memory else pipe

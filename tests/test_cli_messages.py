@@ -191,7 +191,7 @@ def test_settings_of_another_model_are_told_to_be_so(model, here, capsys):
         main(["txt2img", "--from", "cat.png", "--steps", "1", "--size", "32x32", "--out", "other.png"]) == 0
     )
     assert (
-        "of model 'small'; 'scenes' draws another picture. Name that one by --model."
+        "of model 'small', this is 'scenes', which draws another picture: name that one by --model."
         in capsys.readouterr().err
     )
 

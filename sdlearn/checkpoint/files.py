@@ -26,7 +26,7 @@ DOWNLOAD_AGAIN = "download or copy the file again"
 PICKLED = (".ckpt", ".bin", ".pt", ".pth")
 LONGEST_HEADER = 2**23  # bytes: some thirty times that of a whole Stable Diffusion
 PORTION = 2**26  # bytes that are read before a file is opened anew, which lets go of them
-PICTURE = "is a picture, not a model"
+PICTURE = "is a picture, not a model: give a file of weights, or a folder"
 # What the first bytes of a file say when it is something else.
 MISTAKEN = {
     b"\x89PNG": PICTURE,

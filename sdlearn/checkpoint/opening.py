@@ -36,7 +36,9 @@ def locate(model: str | Path, variant: str | None = None, vae: bool = False) -> 
         if str(model) in shipped:
             return shipped[str(model)]
         if place.suffix:
-            raise CheckpointError(f"there is no file or folder {str(model)!r} in {Path.cwd()}.")
+            raise CheckpointError(
+                f"there is no file or folder {str(model)!r} in {Path.cwd()}: give its path."
+            )
         able = [name for name, folder in shipped.items() if can_draw(folder) or (vae and is_decoder(folder))]
         raise CheckpointError(
             f"no model named {str(model)!r} comes with sdlearn; there is {' and '.join(map(repr, able)) or 'none'}. "
