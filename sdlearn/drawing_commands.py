@@ -202,6 +202,10 @@ def planned_files(args: argparse.Namespace) -> list[Path]:
         raise ValueError("give a prompt, or --from FILE.png with the settings of a picture.")
     if not args.prompt.strip() and args.cfg != 0:
         warnings.warn("the prompt is empty: the picture shows whatever the model likes.", stacklevel=2)
+    if args.seed < 0:
+        raise ValueError(
+            f"seed must be from 0 to 2**63 - 1, got {args.seed}; --seed random takes one by lot."
+        )
     if args.seed + args.n > 2**63:
         raise ValueError(f"seed must be from 0 to 2**63 - 1 for all {args.n} pictures, got {args.seed}.")
     files = picture_files(args.out, args.prompt, [args.seed + k for k in range(args.n)])

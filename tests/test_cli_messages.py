@@ -156,7 +156,9 @@ def test_inspect_shows_no_control_characters(here, capsys):
     assert capsys.readouterr().out.strip().isprintable()
 
 
-def test_a_random_seed_is_another_one_each_time():
+def test_a_random_seed_is_another_one_each_time(model, here, capsys):
+    assert draw(model, "--seed", "-1") == 2
+    assert "--seed random takes one by lot" in refused(capsys)
     seeds = {build_parser().parse_args(["txt2img", "a cat", "--seed", "random"]).seed for _ in range(4)}
     assert len(seeds) == 4 and all(0 <= seed < 2**31 for seed in seeds)
 

@@ -42,7 +42,7 @@ LAYERS = [
     {"pipeline"},
     {"scenes"},
     {"viz", "training", "evaluate", "savings", "environment", "bench", "exercises"},
-    {"commands", "drawing_commands", "measuring_commands", "wording"},
+    {"commands", "drawing_commands", "measuring_commands", "parser", "wording"},
     {"cli"},
     {"__main__"},
 ]
