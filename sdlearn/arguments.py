@@ -140,9 +140,11 @@ def seeds_of(seed: Any, number: int) -> list[int]:
 def steps_left(strength: Any, steps: int) -> int:
     """How many of the steps image to image runs: int(steps * strength), as in diffusers, and at least one."""
     if isinstance(strength, bool) or not isinstance(strength, int | float):
-        raise TypeError(f"strength must be a number from 0 to 1, got {strength!r}.")
-    if not 0 <= strength <= 1:  # refuses NaN, too
-        raise ValueError(f"strength must be from 0 (keep the picture) to 1 (ignore it), got {strength}.")
+        raise TypeError(f"strength must be a number above 0 and at most 1, got {strength!r}.")
+    if not 0 <= strength <= 1:  # refuses NaN, too; 0 is refused below
+        raise ValueError(
+            f"strength must be above 0 (nearly keep the picture) and at most 1 (nearly ignore it), got {strength}."
+        )
     if int(steps * strength) < 1:
         raise ValueError(
             f"strength={strength} of num_inference_steps={steps} leaves no step to run; "

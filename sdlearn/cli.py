@@ -1,8 +1,8 @@
 """The command line: ``sdlearn txt2img "an orange cat on a red castle"``.
 
-Here are the arguments and the exit codes; what each command does is in commands.py, drawing_commands.py and
-measuring_commands.py. Exit codes: 0 done, 1 a check failed, 2 bad input (one message on stderr, no file written),
-130 interrupted.
+Here are the arguments and the exit codes; how they are read is in parser.py, what each command does in commands.py,
+drawing_commands.py and measuring_commands.py. Exit codes: 0 done, 1 a check failed, 2 bad input (one message on stderr,
+no file written), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sdlearn import __version__, commands, drawing_commands, measuring_commands
+from sdlearn.parser import Parser, count, interval, seed, size
 from sdlearn.wording import for_command_line
 
 SAMPLER_NAMES = (
@@ -25,37 +26,7 @@ SAMPLER_NAMES = (
 )
 MANY_OBJECTS = 100_000  # that Python makes between two searches for rubbish; its own habit is 700
 SPACING_NAMES = "leading, trailing, linspace, karras, exponential"
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line on stderr."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"sdlearn: error: {message} (see: {self.prog} --help)\n")
-
-
-def size(text: str) -> tuple[int, int]:
-    """Width and height from a text such as 192x128."""
-    found = re.fullmatch(r"(\d+)[xX](\d+)", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} must look like 192x128 (width x height)")
-    return int(found[1]), int(found[2])
-
-
-def count(text: str) -> int:
-    """A whole number of at least 1."""
-    if not re.fullmatch("0*[1-9][0-9]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
-    return int(text)
-
-
-def interval(text: str) -> tuple[float, float]:
-    """Two noise levels from a text such as 0.3:5."""
-    low, _, high = text.partition(":")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} must look like 0.3:5 (two noise levels)") from None
+PARTS = ("vae", "clip", "oracle", "unet", "pixels", "classifier", "decoder")  # of a training, in order
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +49,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_source_arguments(parser)
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="a vocabulary, for a single file")
     parser.add_argument(
-        "--vae", metavar="FILE", help="another autoencoder: a file, a folder, or owner/name on the hub"
+        "--vae",
+        metavar="FILE",
+        help="another autoencoder: a file, a folder, owner/name on the hub, or scenes_detail, a decoder for scenes",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one, else cpu)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
@@ -105,9 +78,9 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=int,
+        type=seed,
         default=0,
-        help="same seed, same picture; another number, another picture (default: 0)",
+        help="same seed, same picture; another number, or random, another picture (default: 0)",
     )
     parser.add_argument(
         "--size", type=size, metavar="WxH", help="pixels (default: the model's, or the picture's)"
@@ -128,7 +101,10 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
         help="take back what guidance makes glaring, 0 to 1",
     )
     parser.add_argument(
-        "--guidance-interval", type=interval, metavar="LOW:HIGH", help="guide only between these noise levels"
+        "--guidance-interval",
+        type=interval,
+        metavar="LOW:HIGH",
+        help="guide only between these noise levels (sigma: most models begin at about 14.6 and end at 0)",
     )
     parser.add_argument(
         "--cache-interval",
@@ -195,7 +171,7 @@ def add_drawing_commands(command: Command, settings: dict[str, Any]) -> None:
 def add_training_commands(command: Command) -> None:
     """train and eval."""
     train = command("train", commands.train, "train a part of the model, or all of it in order")
-    train.add_argument("part", choices=["vae", "clip", "oracle", "unet", "all"])
+    train.add_argument("part", choices=[*PARTS, "all"])
     train.add_argument("--device", choices=["cpu"], help="stay on the CPU (default: a GPU if there is one)")
     train.add_argument(
         "--recipe", type=Path, metavar="FILE.toml", help="default: the shipped recipe of the part"
@@ -228,8 +204,14 @@ def add_training_commands(command: Command) -> None:
 
 def add_other_commands(command: Command) -> None:
     """What looks at checkpoints, training pictures and the installation, and opens the course."""
-    inspect = command("inspect", commands.inspect, "say what is in a checkpoint, without loading its weights")
-    inspect.add_argument("model", help="a folder, a file, a shipped model's name, or owner/name on the hub")
+    inspect = command(
+        "inspect",
+        commands.inspect,
+        "say what is in a checkpoint, without loading its weights, or with what a picture was drawn",
+    )
+    inspect.add_argument(
+        "model", help="a folder, a file, a shipped model's name, or owner/name on the hub; or a picture.png"
+    )
     inspect.add_argument("--prediction", choices=["epsilon", "v_prediction"], help="see txt2img")
     inspect.add_argument("--variant", metavar="NAME", help="see txt2img")
 
@@ -239,6 +221,7 @@ def add_other_commands(command: Command) -> None:
     scenes.add_argument("--n", type=count, default=16, help="scenes (default: 16)")
     scenes.add_argument("--seed", type=int, default=0, help="another seed, other scenes (default: 0)")
     scenes.add_argument("--out", type=Path, metavar="FILE.png", help="default: outputs/scenes-<seed>.png")
+    scenes.add_argument("--words", action="store_true", help="instead: print all words of the captions")
 
     check = command("check", commands.check, "report on this environment; exit code 1 if something is wrong")
     check.add_argument("--model", default="scenes", help="a shipped model's name, or a folder (scenes)")
@@ -278,12 +261,12 @@ def build_parser(settings: dict[str, Any] | None = None) -> argparse.ArgumentPar
     """
     parser = Parser(prog="sdlearn", description="Stable Diffusion, built from scratch to be understood.")
     parser.add_argument("--version", action="version", version=f"sdlearn {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def command(
         name: str, run: Callable[[argparse.Namespace], int | None], summary: str
     ) -> argparse.ArgumentParser:
-        added = subparsers.add_parser(name, help=summary, description=summary)
+        added = subparsers.add_parser(name, help=summary, description=summary.replace("%%", "%"))
         added.set_defaults(run=run)
         return added
 
@@ -308,13 +291,19 @@ def warning_lines() -> Callable[..., None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code; bad input becomes one message on stderr and code 2."""
-    args = build_parser().parse_args(arguments)
+    parser = build_parser()
+    args = parser.parse_args(arguments)
+    if not hasattr(args, "run"):
+        parser.print_help()
+        return 0
     args.given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warning_lines()
             if getattr(args, "from_file", None):
-                args = build_parser(drawing_commands.settings_of(args.from_file)).parse_args(arguments)
+                settings = drawing_commands.settings_of(args.from_file)
+                args = build_parser(settings).parse_args(arguments)
+                drawing_commands.leave_out(args, settings)
             return args.run(args) or 0
     except KeyboardInterrupt as stop:
         print("sdlearn: interrupted" + (f", {stop}" if str(stop) else ""), file=sys.stderr)
@@ -329,9 +318,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
             raise
-        brief = str(error).splitlines()[0][:200]
+        asked = re.search(r"allocate (\d+) bytes", str(error))
+        lack = str(error).splitlines()[0][:200]
+        if asked:
+            lack = f"there is no room for a piece of {int(asked[1]) / 1e9:.1f} GB in memory."
         print(
-            f"sdlearn: error: {brief} Ask for less at once: a smaller size, number or batch.", file=sys.stderr
+            f"sdlearn: error: {lack} Ask for less at once: a smaller size, number or batch.", file=sys.stderr
         )
         return 2
 

@@ -87,20 +87,34 @@ def load_model(args: argparse.Namespace) -> StableDiffusion:
     drawn_with = getattr(args, "drawn_with", pipe.name)
     if drawn_with != pipe.name:
         warnings.warn(
-            f"the settings are of model {drawn_with!r}, this is {pipe.name!r} (--model).", stacklevel=2
+            f"the settings are of model {drawn_with!r}, this is {pipe.name!r}, which draws another picture: name that "
+            "one by --model.",
+            stacklevel=2,
         )
     return pipe.save_memory(device) if args.save_memory else pipe
 
 
 def inspect(args: argparse.Namespace) -> None:
-    """Say what is in a checkpoint."""
+    """Say what is in a checkpoint, or with what a picture was drawn."""
+    if args.model.lower().endswith(".png") and Path(args.model).is_file():
+        from sdlearn.metadata import read_settings
+
+        for name, value in read_settings(args.model).items():
+            print(f"{ascii(name)[1:-1]:24}{value!r}")
+        return
     from sdlearn.checkpoint import open_checkpoint
 
     print(open_checkpoint(args.model, prediction_type=args.prediction, variant=args.variant))
 
 
 def scenes(args: argparse.Namespace) -> None:
-    """Draw a sheet of training pictures."""
+    """Draw a sheet of training pictures; or print the words of their captions."""
+    if args.words:
+        from sdlearn.scenes.captions import words
+
+        for kind, known in words().items():
+            print(f"{kind:13}{', '.join(known)}")
+        return
     path = new_file(args.out) if args.out else default_file(f"scenes-{args.seed}.png")
     from sdlearn.image import save_png
     from sdlearn.scenes.dataset import sheet

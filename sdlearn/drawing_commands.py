@@ -94,6 +94,30 @@ def settings_of(picture: Path) -> dict[str, Any]:
     return settings
 
 
+def leave_out(args: argparse.Namespace, settings: dict[str, Any]) -> None:
+    """Drop a picture's eta and spacing, with a warning, where another sampler is asked for that does not know them."""
+    from sdlearn.arguments import check_eta
+    from sdlearn.config import ScheduleConfig
+    from sdlearn.plan import choose_spacing, get_sampler
+    from sdlearn.schedule import Schedule
+
+    if args.sampler == settings.get("sampler"):
+        return
+    sampler = get_sampler(args.sampler)
+    checks = {
+        "eta": lambda: check_eta(args.eta, args.sampler, sampler),
+        "spacing": lambda: choose_spacing(args.sampler, sampler, Schedule(ScheduleConfig()), args.spacing),
+    }
+    for name, check in checks.items():
+        if getattr(args, name) is None or getattr(args, name) != settings.get(name):
+            continue  # not there, or given on the command line
+        try:
+            check()
+        except ValueError as error:
+            warnings.warn(f"{error} It is of the picture's settings, and left out.", stacklevel=2)
+            setattr(args, name, None)
+
+
 def drawing_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """The command line's arguments under the names of ``StableDiffusion.txt2img``; without --n, see ``draw``."""
     width, height = args.size or (None, None)
@@ -168,13 +192,20 @@ def draw(args: argparse.Namespace, pipe: StableDiffusion, files: Sequence[Path],
             save_pictures(args, pipe, one(**wanted), now, args.seed + start)
     except KeyboardInterrupt:
         written = sum(path.exists() for path in files)
-        raise KeyboardInterrupt(f"{written} of {args.n} pictures are written") from None
+        groups = f" (they are drawn {together} at a time)" if min(together, args.n) > 1 else ""
+        raise KeyboardInterrupt(f"{written} of {args.n} pictures are written{groups}") from None
 
 
 def planned_files(args: argparse.Namespace) -> list[Path]:
     """Where the pictures of a drawing will go; their strips lie beside them."""
     if args.prompt is None:
         raise ValueError("give a prompt, or --from FILE.png with the settings of a picture.")
+    if not args.prompt.strip() and args.cfg != 0:
+        warnings.warn("the prompt is empty: the picture shows whatever the model likes.", stacklevel=2)
+    if args.seed < 0:
+        raise ValueError(
+            f"seed must be from 0 to 2**63 - 1, got {args.seed}; --seed random takes one by lot."
+        )
     if args.seed + args.n > 2**63:
         raise ValueError(f"seed must be from 0 to 2**63 - 1 for all {args.n} pictures, got {args.seed}.")
     files = picture_files(args.out, args.prompt, [args.seed + k for k in range(args.n)])

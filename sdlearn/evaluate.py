@@ -12,6 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from sdlearn.pipeline import StableDiffusion
+from sdlearn.progress import bar_size
 from sdlearn.scenes import Scene, caption, sample_scene
 from sdlearn.scenes.oracle import Oracle, Score, score
 
@@ -50,6 +51,8 @@ class Share:
         return max(0.0, middle - half), min(1.0, middle + half)
 
     def __str__(self) -> str:
+        if not self.asked:
+            return "  none asked"
         low, high = self.interval
         return f"{100 * self.value:5.1f} %  [{100 * low:4.1f}, {100 * high:5.1f}]  {self.right}/{self.asked}"
 
@@ -70,7 +73,7 @@ def draw(
     """One picture a case, in batches; ``settings`` go to ``txt2img``."""
     pictures = []
     batches = [cases[start : start + batch_size] for start in range(0, len(cases), batch_size)]
-    for batch in tqdm(batches, desc="drawing", disable=None, leave=False):
+    for batch in tqdm(batches, desc="drawing", disable=None, leave=False, **bar_size()):
         prompts, seeds = [case.prompt for case in batch], [case.seed for case in batch]
         pictures += pipe.txt2img(prompts, seed=seeds, **{"num_inference_steps": 25, **settings}).images
     return pictures

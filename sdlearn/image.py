@@ -154,8 +154,8 @@ def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any]) -> 
             _publish(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot write {str(path)!r}: {error}.") from error
+    except OSError as error:  # its text would name the temporary file
+        raise ValueError(f"cannot write {str(path)!r}: {error.strerror or error}.") from error
     return path
 
 
@@ -172,10 +172,10 @@ def _publish(temporary: Path, path: Path) -> None:
 
 
 def unused_path(path: str | Path) -> Path:
-    """``path`` when nothing has that name, else the first free one of cat-2.png, cat-3.png, …"""
+    """``path`` when nothing has that name, else the first free one of cat_2.png, cat_3.png, …"""
     path = Path(path)
     number, free = 1, path
     while free.exists():
         number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        free = path.with_name(f"{path.stem}_{number}{path.suffix}")
     return free

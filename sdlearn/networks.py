@@ -79,9 +79,9 @@ class Networks:
 
         ``prediction_type`` ("epsilon" or "v_prediction") overrides a folder's; a single file of SD 2 needs it. A
         single file holds no vocabulary: ``tokenizer`` is a folder that does, where none is found. ``variant``
-        ("fp16", "non_ema") chooses among a folder's weights; ``vae`` is another autoencoder: a file, a folder or a name
-        on the hub. A checkpoint's safety checker is used unless ``safety_checker`` is False. ``compile`` is told at the
-        method of this name. Raises CheckpointError.
+        ("fp16", "non_ema") chooses among a folder's weights; ``vae`` is another autoencoder: a file, a folder, a name
+        on the hub, or "scenes_detail", a second decoder for "scenes". A checkpoint's safety checker is used unless
+        ``safety_checker`` is False. ``compile`` is told at the method of this name. Raises CheckpointError.
         """
         usable_device(device)
         parts, opened = checkpoint.load_checkpoint(
@@ -89,13 +89,17 @@ class Networks:
         )
         decoder = parts.vae
         if vae is not None:
-            other = checkpoint.open_vae(checkpoint.locate(vae, vae=True))
-            kinds = {(one.config.factor, one.config.latent_channels) for one in (other, decoder)}
-            if len(kinds) > 1:
-                raise checkpoint.CheckpointError(
-                    f"{vae} has latents of other pixels or channels than the model's own: take one of its family."
-                )
-            decoder = other.load(dtype, device)
+            other_place = checkpoint.locate(vae, vae=True)
+            if checkpoint.is_decoder(other_place):
+                decoder = checkpoint.swap_decoder(decoder, other_place)
+            else:
+                other = checkpoint.open_vae(other_place)
+                kinds = {(one.config.factor, one.config.latent_channels) for one in (other, decoder)}
+                if len(kinds) > 1:
+                    raise checkpoint.CheckpointError(
+                        f"{vae} has latents of other pixels or channels than the model's own: take one of its family."
+                    )
+                decoder = other.load(dtype, device)
         place, checker = opened.source, None
         if safety_checker and opened.safety_checker is not None:
             checker = SafetyChecker.from_folder(opened.safety_checker, dtype, device)

@@ -15,6 +15,7 @@ from torch import Tensor
 from sdlearn.drawing import Picture, image_to_image, repainting, resumed, text_to_image
 from sdlearn.memory import explain_lack
 from sdlearn.networks import Networks
+from sdlearn.progress import bar_size
 from sdlearn.stages import pictures_of, steps_of
 from sdlearn.trace import Generation, Step
 from sdlearn.wishes import Drawing
@@ -154,6 +155,7 @@ class StableDiffusion(Networks):
             delay=SECONDS_BEFORE_A_BAR,
             leave=False,
             disable=not sys.stderr.isatty(),
+            **bar_size(),
         )
         steps: list[Step] = list(drawing.done)
         last: Step | None = None

@@ -7,8 +7,10 @@ teach are told apart here: "open" ones stop one step before t = 0.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 from torch import Tensor
@@ -168,7 +170,9 @@ class Plan:
 def get_sampler(name: str) -> Sampler:
     """The sampler of that name, or a ValueError that lists the names."""
     if not isinstance(name, str) or name not in SAMPLERS:
-        raise ValueError(f"unknown sampler {name!r}; use one of {', '.join(SAMPLERS)}.")
+        near = get_close_matches(re.sub(r"[ -]", "_", str(name).lower().replace("++", "pp")), SAMPLERS, 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown sampler {name!r}; use one of {', '.join(SAMPLERS)}.{meant}")
     return SAMPLERS[name]
 
 

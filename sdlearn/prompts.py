@@ -21,6 +21,7 @@ from sdlearn.tokenizer import Tokenizer
 
 STEP = 1.1  # what a pair of parentheses counts
 LONGEST = 10_000  # characters
+CLOSING = {"(": ")", "[": "]"}
 MOST = 10.0  # a larger weight is taken for a mistake
 LOOKS_WEIGHTED = re.compile(r"\([^()]+:\s*\d[\d.]*\s*\)")
 # What other programs read in a prompt, and sdlearn does not.
@@ -41,12 +42,29 @@ def unread(text: str, weighted: bool) -> list[str]:
     warnings = []
     if not weighted and LOOKS_WEIGHTED.search(text):
         warnings.append(f"{text[:60]!r} looks like weights: they are read with prompt_weights=True.")
+    if weighted and (sign := unclosed(text)):
+        warnings.append(
+            f"{sign!r} in {text[:60]!r} is not closed: it is taken to close at the prompt's end, without a weight of "
+            "its own."
+        )
     for pattern in OTHERS_READ:
         if found := pattern.search(text):
             warnings.append(
                 f"{found[0][:60]!r} in a prompt is read as ordinary words: sdlearn knows no such sign."
             )
     return warnings
+
+
+def unclosed(text: str) -> str:
+    """The first parenthesis of a weighted prompt that nothing closes; "" where there is none."""
+    signs: list[str] = []
+    for found in PIECE.finditer(text):
+        piece = found[0]
+        if piece in CLOSING:
+            signs.append(piece)
+        elif signs and piece[0] != "\\" and piece[-1] == CLOSING[signs[-1]]:
+            signs.pop()
+    return signs[0] if signs else ""
 
 
 def parse_weights(text: str) -> list[tuple[str, float]]:

@@ -22,7 +22,8 @@ OPTIONS = {
     "width=": "--size: width=",
     "strength=": "--strength=",
 }
-FIRST = ("strength", "seed", "eta", "spacing", "device")  # arguments, where a message begins with them
+# Arguments, where a message begins with them.
+FIRST = ("strength", "seed", "eta", "spacing", "device", "tokenizer")
 QUOTED = r"(?<!\w)'[^']*'"  # what was given is shown as it is
 TERM = re.compile("|".join([QUOTED, *(rf"(?<!\w){re.escape(name)}" for name in OPTIONS)]))
 

@@ -159,11 +159,15 @@ TEXT_ONLY = [
     ),
 ]
 IMAGE_ONLY = [
-    ({"strength": -0.1}, ValueError, "strength must be from 0 (keep the picture) to 1 (ignore it), got -0.1"),
-    ({"strength": 1.01}, ValueError, "strength must be from 0 (keep the picture) to 1 (ignore it), got 1.01"),
-    ({"strength": math.nan}, ValueError, "strength must be from 0"),
-    ({"strength": None}, TypeError, "strength must be a number from 0 to 1, got None"),
-    ({"strength": True}, TypeError, "strength must be a number from 0 to 1, got True"),
+    (
+        {"strength": -0.1},
+        ValueError,
+        "strength must be above 0 (nearly keep the picture) and at most 1 (nearly ignore it), got -0.1",
+    ),
+    ({"strength": 1.01}, ValueError, "strength must be above 0 (nearly keep the picture)"),
+    ({"strength": math.nan}, ValueError, "strength must be above 0"),
+    ({"strength": None}, TypeError, "strength must be a number above 0 and at most 1, got None"),
+    ({"strength": True}, TypeError, "strength must be a number above 0 and at most 1, got True"),
     ({"strength": 0.01}, ValueError, "strength=0.01 of num_inference_steps=25 leaves no step to run"),
     ({"strength": 0.0}, ValueError, "take a strength of at least 0.04, or more steps"),
     ({"image": None}, TypeError, "a picture must be a path or a PIL image, not NoneType"),

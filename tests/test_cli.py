@@ -88,9 +88,9 @@ def test_defaults_are_the_pipelines():
 def test_nothing_is_overwritten(model, here):
     assert [draw(model) for _ in range(3)] == [0, 0, 0]
     assert files(here / "outputs") == [
-        "an-orange-cat-0-2.png",
-        "an-orange-cat-0-3.png",
         "an-orange-cat-0.png",
+        "an-orange-cat-0_2.png",
+        "an-orange-cat-0_3.png",
     ]
 
 
@@ -324,7 +324,8 @@ def test_an_interruption_keeps_what_is_drawn(model, here, capsys, monkeypatch):
     capsys.readouterr()
     assert draw(model, "--n", "5", "--out", "cat.png") == 130
     said = capsys.readouterr()
-    assert said.err == "sdlearn: interrupted, 4 of 5 pictures are written\n" and calls == [2, 2, 1]
+    told = "4 of 5 pictures are written (they are drawn 2 at a time)"
+    assert said.err == f"sdlearn: interrupted, {told}\n" and calls == [2, 2, 1]
     assert said.out.splitlines() == [f"wrote cat-{k}.png" for k in range(4)]
     for k in range(4):
         assert abs(pixels(f"cat-{k}.png") - pixels(f"whole-{k}.png")).max() <= 1

@@ -30,6 +30,7 @@ def test_share_has_wilsons_interval():
     assert Share(10, 10).interval[1] == pytest.approx(1.0)
     assert Share(10, 10).interval[0] == pytest.approx(0.7225, abs=1e-4)
     assert Share(0, 0).interval == (0.0, 1.0)
+    assert str(Share(0, 0)) == "  none asked"
     assert "95.0 %" in str(Share(95, 100)) and "95/100" in str(Share(95, 100))
 
 

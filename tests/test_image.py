@@ -264,6 +264,6 @@ def test_read_settings_of_other_files(tmp_path):
 
 def test_unused_path_counts_on(tmp_path):
     path = tmp_path / "cat.png"
-    for name in ("cat.png", "cat-2.png", "cat-3.png"):
+    for name in ("cat.png", "cat_2.png", "cat_3.png"):
         assert images.unused_path(path).name == name
         (tmp_path / name).write_text("")

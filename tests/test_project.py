@@ -19,7 +19,7 @@ from sdlearn.environment import COURSE, LEAST_PYTHON, REQUIRED
 
 # From the ground up: a module imports from its own layer or from those before it, and never in a circle.
 LAYERS = [
-    {"config", "trace", "image", "metadata", "paths", "memory"},
+    {"config", "trace", "image", "metadata", "paths", "memory", "progress"},
     {"schedule", "spacing", "blocks", "attention"},
     {"unet", "noisy_classifier", "vae", "clip", "bpe", "tokenizer", "tokenizer_files", "tokenizer_training"},
     {
@@ -42,7 +42,7 @@ LAYERS = [
     {"pipeline"},
     {"scenes"},
     {"viz", "training", "evaluate", "savings", "environment", "bench", "exercises"},
-    {"commands", "drawing_commands", "measuring_commands", "wording"},
+    {"commands", "drawing_commands", "measuring_commands", "parser", "wording"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,7 +1,7 @@
 """Checkpoints: weights and settings of a whole Stable Diffusion, read strictly, written for all."""
 
 from sdlearn.checkpoint.classifier_model import load_classifier, save_classifier
-from sdlearn.checkpoint.decoder import save_decoder, swap_decoder
+from sdlearn.checkpoint.decoder import is_decoder, save_decoder, swap_decoder
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.folder import load_folder, open_folder
 from sdlearn.checkpoint.hub import is_hub_id
@@ -15,6 +15,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Parts",
+    "is_decoder",
     "is_hub_id",
     "load_checkpoint",
     "load_classifier",

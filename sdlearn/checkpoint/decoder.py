@@ -12,18 +12,23 @@ from pathlib import Path
 import torch
 
 from sdlearn.checkpoint.files import open_weights
+from sdlearn.checkpoint.folder import DECODER_FILE as FILE
 from sdlearn.checkpoint.folder import on_disk
 from sdlearn.checkpoint.saving import new_folder
 from sdlearn.checkpoint.tensors import Place, check_fit, read_numbers, write_tensors
 from sdlearn.vae import AutoencoderKL
 
-FILE = "decoder.safetensors"
 TUNED = ("up_blocks.1.", "up_blocks.2.", "up_blocks.3.", "conv_norm_out.", "conv_out.")
 
 
 def is_tuned(name: str) -> bool:
     """True for the parameters of an autoencoder that such a file replaces: the levels that draw the pixels."""
     return name.startswith(tuple(f"decoder.{part}" for part in TUNED))
+
+
+def is_decoder(place: Path) -> bool:
+    """Whether a folder, or a file, is such a second decoder."""
+    return (place / FILE).is_file() or (place.name == FILE and place.is_file())
 
 
 def swap_decoder(vae: AutoencoderKL, source: str | Path) -> AutoencoderKL:

@@ -26,8 +26,11 @@ DOWNLOAD_AGAIN = "download or copy the file again"
 PICKLED = (".ckpt", ".bin", ".pt", ".pth")
 LONGEST_HEADER = 2**23  # bytes: some thirty times that of a whole Stable Diffusion
 PORTION = 2**26  # bytes that are read before a file is opened anew, which lets go of them
+PICTURE = "is a picture, not a model: give a file of weights, or a folder"
 # What the first bytes of a file say when it is something else.
 MISTAKEN = {
+    b"\x89PNG": PICTURE,
+    b"\xff\xd8\xff": PICTURE,
     b"version https://git-lfs": "is a git-lfs pointer, not the weights: run `git lfs pull`, or download it",
     b"<": f"is a web page, perhaps an error page of a download: {DOWNLOAD_AGAIN}",
 }

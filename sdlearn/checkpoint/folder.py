@@ -38,6 +38,7 @@ from sdlearn.vae import AutoencoderKL
 LONGEST_JSON = 2**24  # bytes
 COPY_AGAIN = "download or copy it again"
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
+DECODER_FILE = "decoder.safetensors"  # of a second decoder, see decoder.py
 MOST_TIMESTEPS = 100_000
 VARIANTS = ("", "fp16", "non_ema")  # looked for in this order
 
@@ -272,6 +273,11 @@ def _check_folder(folder: Path) -> None:
             raise CheckpointError(
                 f"{folder} holds a training, its model is in {folder / 'model'}: give that."
             )
+        if (folder / DECODER_FILE).is_file():
+            raise CheckpointError(
+                f"{folder} is a second decoder, not a whole model: give it beside one, as --vae {folder} "
+                "(vae=...)."
+            )
         if (folder / "config.json").is_file():
             _refuse_part(folder)
         untrained = [part for part in NETWORKS if not (folder / part).is_dir()]
@@ -281,6 +287,11 @@ def _check_folder(folder: Path) -> None:
                 "finish its training (sdlearn train) or copy it again."
             )
     pipeline = read_json(folder / "model_index.json").get("_class_name")
+    if pipeline == "DDPMPipeline":  # such as the shipped cats_and_dogs
+        raise CheckpointError(
+            f"{folder} draws pixels, without text: open it in Python, with sdlearn.checkpoint.load_pixel_model "
+            "(chapter 02)."
+        )
     if pipeline not in PIPELINES:
         known = ", ".join(PIPELINES)
         raise CheckpointError(f"{folder / 'model_index.json'} is of a {pipeline}: take one of {known}.")
@@ -292,6 +303,8 @@ def _refuse_part(folder: Path) -> None:
     kind = str(data.get("_class_name") or data.get("architectures") or "without a name")
     if kind == "AutoencoderKL":
         use = "give it beside a whole model, as --vae FOLDER (vae=FOLDER)"
+    if kind == "NoisyClassifier":
+        use = "open it in Python, with sdlearn.checkpoint.load_classifier (chapter 09)"
     raise CheckpointError(f"{folder} holds one network ({kind[:80]}), not a whole model: {use}.")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from sdlearn.checkpoint.decoder import is_decoder
 from sdlearn.checkpoint.errors import CheckpointError
 from sdlearn.checkpoint.files import PICKLED
 from sdlearn.checkpoint.folder import open_folder
@@ -14,7 +15,7 @@ from sdlearn.checkpoint.hub import download, is_hub_id
 from sdlearn.checkpoint.parts import Checkpoint, Parts
 from sdlearn.checkpoint.single_file import PREDICTION_TYPES, open_single_file
 from sdlearn.checkpoint.vocabulary import tokenizer_for
-from sdlearn.paths import shipped_model
+from sdlearn.paths import shipped_models
 
 
 def locate(model: str | Path, variant: str | None = None, vae: bool = False) -> Path:
@@ -31,13 +32,26 @@ def locate(model: str | Path, variant: str | None = None, vae: bool = False) -> 
     except (OSError, ValueError) as error:  # too long, or with a NUL in it
         raise CheckpointError(f"cannot read {str(model)[:200]!r}: {str(error)[:100]}.") from error
     if place.name == str(model):  # a bare name
-        try:
-            return shipped_model(str(model))
-        except FileNotFoundError as error:
-            raise CheckpointError(str(error)) from None
+        shipped = shipped_models()
+        if str(model) in shipped:
+            return shipped[str(model)]
+        if place.suffix:
+            raise CheckpointError(
+                f"there is no file or folder {str(model)!r} in {Path.cwd()}: give its path."
+            )
+        able = [name for name, folder in shipped.items() if can_draw(folder) or (vae and is_decoder(folder))]
+        raise CheckpointError(
+            f"no model named {str(model)!r} comes with sdlearn; there is {' and '.join(map(repr, able)) or 'none'}. "
+            "Give such a name, a folder, a file, or owner/name on the hub."
+        )
     if isinstance(model, str) and is_hub_id(model) and place.suffix not in (".safetensors", *PICKLED):
         return download(model, variant, vae)
     raise CheckpointError(f"{model} does not exist: give a folder, a file, 'scenes', or a name on the hub.")
+
+
+def can_draw(folder: Path) -> bool:
+    """Whether a shipped model draws from text; the others are parts for chapters of the course."""
+    return (folder / "text_encoder").is_dir()
 
 
 def open_checkpoint(
@@ -77,6 +91,10 @@ def load_checkpoint(
     opened.check_prediction()
     text = opened.parts["text_encoder"].config
     words = opened.tokenizer
+    if words is not None and tokenizer is not None:
+        raise CheckpointError(
+            f"tokenizer is for a single file, which has no vocabulary; {opened.source} has its own: leave it out."
+        )
     if words is None:
         words = tokenizer_for(opened.source, tokenizer, text.vocab_size, text.hidden_act == "quick_gelu")
     return opened.load(words, dtype, device), opened

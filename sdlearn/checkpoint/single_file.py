@@ -134,9 +134,11 @@ def _check_kind(found: Mapping[str, Tensor], path: Path) -> None:
     lacking = [part for part, prefix in PARTS.items() if not any(name.startswith(prefix) for name in found)]
     for pattern, kind in OTHER_KINDS.items():
         if any(re.match(pattern, name) for name in found) and (lacking or kind.endswith("XL")):
-            raise CheckpointError(
-                f"{path} is of {kind}, not a whole Stable Diffusion 1 or 2: take a file of one of these."
-            )
+            whole = path.resolve().parent.parent  # of one network in its folder
+            take = "take a file or folder of one of these"
+            if (whole / "model_index.json").is_file():
+                take = f"give {whole}"
+            raise CheckpointError(f"{path} is of {kind}, not a whole Stable Diffusion 1 or 2: {take}.")
     if len(lacking) > 1 and any(re.match(VAE_ALONE, name) for name in found):
         raise CheckpointError(
             f"{path} is an autoencoder (VAE) alone: give it beside a whole model, as --vae FILE (vae=FILE)."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .world import Rng, Scene, Thing
+from collections.abc import Iterable
+
+from .world import BACKGROUNDS, COLOURS, KINDS, SIZES, STYLES, Rng, Scene, Thing
 
 KIND_WORDS = {
     "cat": ("cat", "kitty", "kitten"),
@@ -37,6 +39,25 @@ STYLE_WORDS = {
     "chalk": ("a chalk drawing of",),
     "mosaic": ("a mosaic of",),
 }
+
+
+def words() -> dict[str, list[str]]:
+    """All that captions of the training say, by what it says; in brackets other words for the same."""
+
+    def lines(table: dict[str, tuple[str, ...]], of: Iterable[str]) -> list[str]:
+        return [
+            f"{first} ({', '.join(others)})" if others else first
+            for first, *others in (table[key] for key in of)
+        ]
+
+    return {
+        "things": lines(KIND_WORDS, KINDS),
+        "colours": list(COLOURS),
+        "sizes": lines(SIZE_WORDS, SIZES),
+        "places": [*ON_WORDS, *LEFT_WORDS, *RIGHT_WORDS],
+        "backgrounds": lines(BACKGROUND_WORDS, BACKGROUNDS),
+        "beginnings": lines(STYLE_WORDS, STYLES),
+    }
 
 
 def caption(scene: Scene, rng: Rng) -> str:

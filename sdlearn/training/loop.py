@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.hooks import RemovableHandle
 from tqdm import tqdm
 
+from sdlearn.progress import bar_size
 from sdlearn.training.muon import Muon, split
 
 
@@ -153,7 +154,13 @@ def fit(
     first = _resume(folder, settings, model, average, optimizers) if resume else 0
     wrapped, *optimizers = accelerator.prepare(model, *optimizers)
     chief = accelerator.is_main_process
-    bar = tqdm(total=settings.steps, initial=first, disable=None if chief else True, desc=folder.name)
+    bar = tqdm(
+        total=settings.steps,
+        initial=first,
+        disable=None if chief else True,
+        desc=folder.name,
+        **bar_size(),
+    )
     with ExitStack() as stack:
         stack.callback(lay_out_inputs(model, layout).remove)
         if (
