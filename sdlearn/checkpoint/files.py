@@ -6,6 +6,7 @@ are read a portion at a time, so that no model is ever in memory twice.
 
 from __future__ import annotations
 
+import re
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -160,8 +161,12 @@ def _map_pickle(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # unpickling raises whatever it likes
+        asked = re.search(
+            r"GLOBAL (\S+)", str(error)
+        )  # torch's message is long, and advises to trust the file
+        cause = f"it asks for {asked[1][:100]}" if asked else brief(error)
         raise CheckpointError(
-            f"{path} holds more than tensors ({brief(error)}), and sdlearn runs no code from a file: "
+            f"{path} holds more than tensors ({cause}), and sdlearn runs no code from a file: "
             "take the .safetensors of the same model."
         ) from error
     for _ in range(3):  # trainings put the weights beside other things, under this name
