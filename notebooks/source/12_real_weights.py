@@ -78,7 +78,8 @@ from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
 
 PROMPT, SEED = "an orange cat standing on a red castle", 7
-folder = Path(tempfile.mkdtemp())  # for files that we make
+scratch = tempfile.TemporaryDirectory()  # for files that we make; gone when the kernel stops
+folder = Path(scratch.name)
 mine = os.environ.get("SDLEARN_WEIGHTS")  # yours, or None
 
 # %% [markdown]
@@ -753,7 +754,7 @@ viz.strip(
 # %%
 one, two = (UNETS[name] for name in ("SD 1.5", "SD 2.1"))
 ROWS = {
-    "text tower": ["OpenAI's CLIP", "OpenCLIP, trained on public data"],
+    "text tower": ["OpenAI's CLIP, ViT-L", "OpenCLIP's, ViT-H"],
     "  its layers": [f"{TEXTS['SD 1.5'].num_hidden_layers}", f"{OPEN_CLIP.num_hidden_layers} of 24 are used"],
     "  its activation": [TEXTS["SD 1.5"].hidden_act, OPEN_CLIP.hidden_act],
     "  pads with token": [TEXTS["SD 1.5"].pad_token_id, OPEN_CLIP.pad_token_id],
@@ -783,8 +784,8 @@ for title, (first_column, second_column) in ROWS.items():
 #
 # To undo a rotation, turn back, by the transposed matrix: $x_0 = \cos\varphi\, x_t - \sin\varphi\, v$, and
 # $\varepsilon = \sin\varphi\, x_t + \cos\varphi\, v$. There is no division. Compare ε: there $x_0 = (x_t -
-# \sin\varphi\,\varepsilon)/\cos\varphi$, and with much noise the cosine is nearly 0. An error of the network becomes an
-# error of x0, times
+# \sin\varphi\,\varepsilon)/\cos\varphi$, and with much noise the cosine is nearly 0. How many times
+# larger is an error of the answer in x0?
 
 # %%
 alpha_bar = pipe.schedule.alpha_bar
@@ -885,10 +886,11 @@ viz.strip(
 )
 
 # %% [markdown]
-# It catches cats that are alone, takes dogs for cats, and misses every cat that is not alone: a vector of the *whole*
-# picture is nearer to "a cat" if there is nothing else. Another threshold would trade one error for the other. The real
-# checker is larger, and of the same kind. Whoever offers pictures to others needs more than that. sdlearn uses the
-# checker of a checkpoint that has one, and a warning says so. SD 2 has none; its training data were filtered instead.
+# It catches the cats that are alone, takes dogs, stars and a mushroom for cats, and misses every cat that is not alone:
+# a vector of the *whole* picture is nearer to "a cat" if there is nothing else. Another threshold would trade one error
+# for the other. The real checker is larger, and of the same kind. Whoever offers pictures to others needs more than
+# that. sdlearn uses the checker of a checkpoint that has one, and a warning says so. SD 2 has none; its training data
+# were filtered instead.
 #
 # ## 10 · What you may do with them
 #

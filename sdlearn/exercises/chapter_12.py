@@ -14,11 +14,11 @@ X, V = torch.randn(2, 4, 3, 5, generator=GENERATOR)
 ALPHA_BAR = torch.tensor(0.3)
 
 
-def ask_places(function: Callable) -> list[int]:
-    """Where blocks lie, in U-Nets of two and of one residual block a level."""
-    return [
-        int(x) for n, layers in ((1, 2), (3, 2), (5, 2), (11, 2), (2, 1), (5, 1)) for x in function(n, layers)
-    ]
+def ask_places(function: Callable) -> object:
+    """Where blocks lie, in U-Nets of two and of one residual block a level; what it gave, if not two numbers."""
+    found = [function(n, layers) for n, layers in ((1, 2), (3, 2), (5, 2), (11, 2), (2, 1), (5, 1))]
+    odd = [place for place in found if not isinstance(place, list | tuple)]
+    return odd[0] if odd else [int(number) for place in found for number in place]
 
 
 def ask_belief(function: Callable) -> Tensor:
@@ -114,8 +114,8 @@ EXERCISES = {
     "12.6": Exercise(
         start="Choose A, B, C or D. Which of them lets a stranger's program run?",
         right="B",
-        praise="Numbers without a program. If there is no such file, somebody converts it on a machine that has nothing "
-        "to lose.",
+        praise="Numbers without a program. If there is no such file, somebody converts it on a machine that has "
+        "nothing to lose.",
         mistakes=(
             Mistake("A", "The switch is for the whole file, not for this one name: whatever else it asks for will "
                     "run, too. Load section 1's file in this way."),

@@ -45,8 +45,9 @@ def down_place(n, layers):
 check("12.2", down_place)
 
 # %% [markdown]
-# **12.3** Keys and values of cross-attention are matrices times text vectors: `attn2.to_k.weight` has as many columns as
-# a text vector has numbers. Heads cut these matrices, ε and v have one shape, and the schedule is no part of the U-Net.
+# **12.3** Keys and values of cross-attention are matrices times text vectors: `attn2.to_k.weight` has as many columns
+# as a text vector has numbers. Heads cut these matrices, ε and v have one shape, and the schedule is no part of the
+# U-Net.
 
 # %%
 # solution 12.3
