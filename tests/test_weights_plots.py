@@ -10,8 +10,9 @@ ROWS = {"one": {"U-Net": 1.72, "text": 0.25}, "two": {"U-Net": 1.73, "text": 0.0
 def test_parts_lie_one_after_the_other_from_zero():
     plot = viz.stacked_bars(ROWS, "gigabytes", alt="Two bars.")
     (axes,) = plot.axes
-    bars = [(bar.get_x(), bar.get_width(), round(bar.get_y() + bar.get_height() / 2)) for bar in axes.patches]
-    assert bars == [(0, 1.72, 0), (1.72, 0.25, 0), (0, 1.73, 1), (1.73, 0.05, 1)]
+    bars = [(bar.get_x(), bar.get_width(), bar.get_y() + bar.get_height() / 2) for bar in axes.patches]
+    expected = [(0, 1.72, 0), (1.72, 0.25, 0), (0, 1.73, 1), (1.73, 0.05, 1)]
+    assert bars == [pytest.approx(bar, abs=1e-9) for bar in expected]
     assert axes.get_xlim()[0] == 0 and axes.get_xlabel() == "gigabytes"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is on top

@@ -58,6 +58,10 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
+# %% [markdown]
+# And from the course: the parts that are to be filled, and what reads, draws and judges.
+
+# %%
 import sdlearn
 from sdlearn import viz
 from sdlearn.checkpoint import CheckpointError, open_checkpoint, write_single_file
@@ -234,6 +238,7 @@ OPEN_CLIP = CLIPTextConfig(
 TEXTS = {name: OPEN_CLIP if "2" in name.split()[1] else CLIPTextConfig() for name in UNETS}
 
 
+# %%
 def networks_of(name):
     """The three networks of a family on the meta device: shapes without numbers."""
     kinds = (UNet, UNETS[name]), (AutoencoderKL, VAEConfig()), (CLIPTextModel, TEXTS[name])
@@ -289,7 +294,8 @@ viz.stacked_bars(
 )
 
 # %% [markdown]
-# So most of it is the U-Net. The autoencoder is the same in both. What grew from 1 to 2 is the part that reads.
+# Each bar is a whole file; its colours are the three networks. Most of it is the U-Net. The autoencoder is the same in
+# both. What grew from 1 to 2 is the part that reads.
 #
 # If you have weights of your own, this is what they are. (The report comes from their heads; no number has been read.)
 
@@ -383,6 +389,12 @@ TEXT_LAYER = {  # within a layer of OpenCLIP's text tower
 }
 
 
+# %% [markdown]
+# First the words that differ, then the rules for the U-Net's blocks:
+
+
+# %%
+# -> sdlearn/checkpoint/single_file_names.py
 def _first_segments(name: str, table: dict[str, str]) -> str:
     """``name`` with its beginning exchanged by the table: whole segments only."""
     for ours, theirs in table.items():
@@ -506,12 +518,11 @@ for name in UNETS:
 # A single file has no settings beside it. But a few shapes give the family away:
 
 # %%
-PROBE = prefix + "middle_block.1."
-SMALL = {"cross": PROBE + "transformer_blocks.0.attn2.to_k.weight", "proj": PROBE + "proj_in.weight"}
+middle = prefix + "middle_block.1."
 for name, head in heads.items():
-    words = head[SMALL["cross"]]["shape"][1]
+    words = head[middle + "transformer_blocks.0.attn2.to_k.weight"]["shape"][1]
     channels = head[prefix + "input_blocks.0.0.weight"]["shape"][1]
-    linear = len(head[SMALL["proj"]]["shape"]) == 2
+    linear = len(head[middle + "proj_in.weight"]["shape"]) == 2
     print(
         f"{name:18} text vectors {words:4} wide, input {channels} channels, "
         f"into the transformer by a {'linear layer' if linear else '1 x 1 convolution'}"
@@ -639,7 +650,7 @@ viz.strip(
 # Random numbers draw nothing, of course; but every layer of Stable Diffusion has run. An estimate like this is rough. A
 # product of two matrices is the best case; small pictures use each weight for few places, and then fetching weights
 # takes longer than computing with them; and a machine that is busy measures anything. It tells minutes from hours,
-# which is what one wants to know. With weights of your own, this is the orange cat on the red castle.
+# which is what one wants to know. With weights of your own, this should be an orange cat on a red castle.
 #
 # ## 7 · Half the bits
 #
@@ -651,12 +662,12 @@ for kind in (torch.float32, torch.float16, torch.bfloat16):
     facts = torch.finfo(kind)
     stored = torch.tensor([1000.3, 70000.0]).to(kind).tolist()
     print(
-        f"{str(kind)[6:]:8} largest {facts.max:8.3g}, next after 1: {1 + facts.eps:.7f}, "
+        f"{str(kind)[6:]:8} largest {facts.max:10.5g}, next after 1: {1 + facts.eps:.7f}, "
         f"1000.3 is stored as {stored[0]:.7g}, 70,000 as {stored[1]:.7g}"
     )
 
 # %% [markdown]
-# float16 is finer and ends at 65,504. bfloat16 has the range of float32 and coarse steps. Which is better? Coarse steps
+# float16 is finer and ends at 65504. bfloat16 has the range of float32 and coarse steps. Which is better? Coarse steps
 # make small errors everywhere. We draw in both, and compare the final latents with those in float32:
 
 # %%
@@ -676,7 +687,7 @@ viz.strip(
 )
 
 # %% [markdown]
-# bfloat16 errs about ten times as much, and still nobody sees it. The other failure is seen by everybody. Beyond 65,504
+# bfloat16 errs about ten times as much, and still nobody sees it. The other failure is seen by everybody. Beyond 65504
 # float16 has only infinity; infinity minus infinity is NaN, "not a number"; and one NaN in a normalisation makes all
 # pixels NaN.
 #
@@ -726,9 +737,9 @@ with torch.no_grad():
 
 # %% [markdown]
 # In float16 the loud decoder gives NaN and nothing else; programs show that as a black picture, a complaint as old as
-# half precision (the sources link to two). The decoder of SDXL was trained into just this state, and a quieter one was
-# published. sdlearn looks at the decoder's answer. If it is not finite, it decodes once more in float32 and says so.
-# And weights that do not fit into the asked type are refused when they are loaded.
+# half precision (the sources link to two). SDXL, a later model, has such a decoder; somebody mended it in just the
+# opposite way, by making its weights smaller. sdlearn looks at the decoder's answer. If it is not finite, it decodes
+# once more in float32 and says so. And weights that do not fit into the asked type are refused when they are loaded.
 
 # %%
 half = sdlearn.StableDiffusion.from_pretrained("scenes", torch.float16)
@@ -889,8 +900,8 @@ viz.strip(
 # It catches the cats that are alone, takes dogs, stars and a mushroom for cats, and misses every cat that is not alone:
 # a vector of the *whole* picture is nearer to "a cat" if there is nothing else. Another threshold would trade one error
 # for the other. The real checker is larger, and of the same kind. Whoever offers pictures to others needs more than
-# that. sdlearn uses the checker of a checkpoint that has one, and a warning says so. SD 2 has none; its training data
-# were filtered instead.
+# that. sdlearn uses the checker of a checkpoint that has one, and warns when it blacks out a picture. SD 2 comes
+# without one; its training data were filtered instead.
 #
 # ## 10 · What you may do with them
 #
@@ -906,7 +917,7 @@ viz.strip(
 # * The licensors claim no rights in your pictures; you answer for what you do with them.
 # * There is no warranty. What the training pictures' authors may say to all this, the licence does not settle.
 #
-# So a fine-tuned model from somebody's page is under these limits, too, whatever that page says.
+# So a model that somebody has trained further, from one of these, is under these limits, too.
 #
 # ## 11 · Your reader in the pipeline
 #
@@ -1003,9 +1014,12 @@ viz.strip(
 # fail; but each head compares with other numbers than in training. Section 5 listed heads first among what shapes do
 # not say. (SD 1.5 says 8 and means 8 heads; for SD 2 the same entry is `[5, 10, 20, 20]`.)
 #
-# The confusion is a real one, of diffusers itself (issue `#2011`; pull request `#3797` tells why the name has to stay).
-# Strict loading cannot catch it, nor a look at one picture. What does: the same question to a trusted program and to
-# yours, and the *numbers* compared, as in the first line above.
+# The confusion is a real one, of diffusers itself (issue `#2011`; pull request `#3797` corrects it inside the code, and
+# the name in the files stays). Strict loading cannot catch it, nor a look at one picture. What does: the same question
+# to a trusted program and to yours, and the *numbers* compared, as in the first line above.
+
+# %%
+print(f"heads as trained {pipe.unet.config.num_heads}, as loaded {strange.config.num_heads}")
 
 # %% [markdown]
 # ## 13 · Your turn
@@ -1020,7 +1034,7 @@ from sdlearn.exercises import check
 # bytes has the file?
 
 # %%
-answer = ...
+answer = ...  # for F16, [320, 4, 3, 3]
 check("12.1", answer)
 
 # %% [markdown]

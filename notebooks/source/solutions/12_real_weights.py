@@ -68,12 +68,13 @@ def belief(x, v, alpha_bar):
 check("12.4", belief)
 
 # %% [markdown]
-# **12.5** In binary it is 100000001, nine digits. Its neighbours with eight digits are 256 and 258, as near as one
-# another; then the one wins whose last kept digit is 0.
+# **12.5** In binary 257 has nine digits. Its neighbours with eight digits are 256 and 258, as near as one another; then
+# the one wins whose last kept digit is a zero.
 
 # %%
 # solution 12.5
 answer = (torch.tensor(256, dtype=torch.bfloat16) + 1).item()
+print(f"{256:b} {257:b} {258:b}")
 check("12.5", answer)
 
 # %% [markdown]
