@@ -58,6 +58,11 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
+PROMPT, SEED = "an orange cat standing on a red castle", 7
+scratch = tempfile.TemporaryDirectory()  # for files that we make; gone when the kernel stops
+folder = Path(scratch.name)
+mine = os.environ.get("SDLEARN_WEIGHTS")  # yours, or None
+
 # %% [markdown]
 # And from the course: the parts that are to be filled, and what reads, draws and judges.
 
@@ -80,11 +85,6 @@ from sdlearn.tokenizer import Tokenizer
 from sdlearn.training.commands import load_clip
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
-
-PROMPT, SEED = "an orange cat standing on a red castle", 7
-scratch = tempfile.TemporaryDirectory()  # for files that we make; gone when the kernel stops
-folder = Path(scratch.name)
-mine = os.environ.get("SDLEARN_WEIGHTS")  # yours, or None
 
 # %% [markdown]
 # ### Guess before you read on
@@ -387,10 +387,6 @@ TEXT_LAYER = {  # within a layer of OpenCLIP's text tower
     "mlp.fc2": "mlp.c_proj",
     "self_attn.out_proj": "attn.out_proj",
 }
-
-
-# %% [markdown]
-# First the words that differ, then the rules for the U-Net's blocks:
 
 
 # %%
