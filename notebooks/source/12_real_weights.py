@@ -297,7 +297,8 @@ viz.stacked_bars(
 # Each bar is a whole file; its colours are the three networks. Most of it is the U-Net. The autoencoder is the same in
 # both. What grew from 1 to 2 is the part that reads.
 #
-# If you have weights of your own, this is what they are. (The report comes from their heads; no number has been read.)
+# If you have weights of your own, this is what they are. (The report comes from their heads; no number has been read.
+# In a terminal, `sdlearn inspect FILE` prints the same.)
 
 # %%
 opened = None
@@ -494,10 +495,11 @@ def open_clip_table(names: Iterable[str]) -> dict[str, tuple[str, int | None]]:
 
 
 # %% [markdown]
-# Does every one of their tensors get exactly one of ours, in the same shape? No name may be left over on either side: a
-# loader that overlooks what it does not know (`strict=False`) draws noise and says nothing. (Our heads were written
+# Does every one of their tensors get exactly one of ours, in the same shape? No name may be left over on either side:
+# a loader that overlooks what it does not know (`strict=False`) draws noise and says nothing. (Our heads were written
 # with the same rules, so this shows that they are one-to-one. With weights of your own, the report of section 3 has
-# held them against a real file: it is an error if one name does not fit.)
+# held them against a real file.) Real files hold more: tables of the schedule, averaged weights, `position_ids`.
+# sdlearn knows such names, leaves them out, and counts them in its report. Any other name is an error.
 
 # %%
 for name in UNETS:
