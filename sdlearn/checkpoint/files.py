@@ -2,16 +2,13 @@
 
 Everything is checked before a number is read. The numbers stay on the disk until they are used ("memory-mapped"), and
 are read a portion at a time, so that no model is ever in memory twice.
-
-The safetensors format: 8 bytes with the length of a JSON header; the header (name -> type, shape, place); the numbers.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import stat
 import zipfile
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sdlearn.checkpoint.errors import CheckpointError, brief
+from sdlearn.checkpoint.header import read_header
 
 DOWNLOAD_AGAIN = "download or copy the file again"
 PICKLED = (".ckpt", ".bin", ".pt", ".pth")
@@ -125,22 +123,14 @@ def check_safetensors(path: Path) -> None:
             f"{path} claims a header of {length} bytes, no model has one: {DOWNLOAD_AGAIN}."
         )
     try:
-        with path.open("rb") as file:
-            entries = json.loads(file.read(8 + length)[8:], object_pairs_hook=_unique)
+        entries, before = read_header(path)
         ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
-        expected = 8 + length + max(ends, default=0)
+        expected = before + max(ends, default=0)
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError, OSError) as error:
         raise CheckpointError(f"{path} has a damaged header ({brief(error)}): {DOWNLOAD_AGAIN}.") from error
     if size != expected:
         state = "is cut short" if size < expected else "has bytes at its end that belong to nothing"
         raise CheckpointError(f"{path} {state} ({size} bytes, its header says {expected}): {DOWNLOAD_AGAIN}.")
-
-
-def _unique(pairs: list[tuple]) -> dict:
-    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-    if twice:
-        raise ValueError(f"the name {twice[0]!r} appears twice")
-    return dict(pairs)
 
 
 def _check_archive(path: Path) -> None:
@@ -174,8 +164,12 @@ def _map_pickle(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # unpickling raises whatever it likes
+        asked = re.search(
+            r"GLOBAL (\S+)", str(error)
+        )  # torch's message is long, and advises to trust the file
+        cause = f"it asks for {asked[1][:100]}" if asked else brief(error)
         raise CheckpointError(
-            f"{path} holds more than tensors ({brief(error)}), and sdlearn runs no code from a file: "
+            f"{path} holds more than tensors ({cause}), and sdlearn runs no code from a file: "
             "take the .safetensors of the same model."
         ) from error
     for _ in range(3):  # trainings put the weights beside other things, under this name

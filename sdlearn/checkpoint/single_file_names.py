@@ -12,8 +12,10 @@ from collections.abc import Iterable
 
 from sdlearn.config import UNetConfig, VAEConfig
 
-UNET_PREFIX, VAE_PREFIX = "model.diffusion_model.", "first_stage_model."
-CLIP_PREFIX, OPEN_CLIP_PREFIX = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."
+UNET_PREFIX = "model.diffusion_model."
+VAE_PREFIX = "first_stage_model."
+CLIP_PREFIX = "cond_stage_model.transformer.text_model."  # SD 1
+OPEN_CLIP_PREFIX = "cond_stage_model.model."  # SD 2
 
 RESIDUAL_BLOCK = {  # within a residual block of the U-Net
     "norm1": "in_layers.0",
