@@ -15,9 +15,9 @@
 #
 # > *You cannot draw, and the model cannot read your mind. Can a bad sketch say what words cannot?*
 #
-# So far every picture began in noise, and words alone decided. Now a run begins in a picture: a sketch, a photograph, a
-# drawing with a hole in it. No new network is needed, and hardly any new code. All of it lies in one question: **at
-# which noise level do we enter?**
+# So far every picture began in noise, and words alone decided. Now a run begins in a picture: a sketch, a
+# photograph, a drawing with a hole in it. No new network is needed, and hardly any new code. All of it lies in one
+# question: **at which noise level do we enter?**
 #
 # | | |
 # |---|---|
@@ -29,9 +29,9 @@
 # %% [markdown]
 # ## 1 · A sketch
 #
-# A sketch here is two *stamps*, plain shapes in plain colours, on a plain ground. The pipeline's method `img2img` takes
-# a picture, a prompt, and a *strength* from 0 to 1: how much of the way from noise to picture is walked again. At 0
-# nothing is done.
+# A sketch here is two *stamps*, plain shapes in plain colours, on a plain ground. The pipeline's method `img2img`
+# takes a picture, a prompt, and a *strength* from 0 to 1: how much of the way from noise to picture is walked
+# again. At 0 nothing is done.
 
 # %%
 import math
@@ -94,15 +94,15 @@ viz.strip(
 )
 
 # %% [markdown]
-# It is B. The prompt's things are there and nothing is yellow or blue. But the ground of the sketch is not forgotten:
-# seeds 4 to 6 draw a night where the sketch is dark, and other skies where it is light. (For the beach it is snow: only
-# the brightness came through.) Seed 7 takes no notice. Why, you will see in the next section.
+# It is B. The prompt's things are there and nothing is yellow or blue. But the ground of the sketch is not
+# forgotten: seeds 4 to 6 draw a night where the sketch is dark, and other skies where it is light. (For the beach
+# it is snow: only the brightness came through.) Seed 7 takes no notice. Why, you will see in the next section.
 #
 # ## 2 · Where to enter
 #
-# Chapter 03 made a picture by going down stairs of noise levels, σ₀ > σ₁ > … > 0. At each of them the network is given
-# a picture with that much noise in it. It does not ask where the picture came from. So why not enter halfway down, with
-# a picture of our own? First attempt: with the sketch's latents, at the sixth level.
+# Chapter 03 made a picture by going down stairs of noise levels, σ₀ > σ₁ > … > 0. At each of them the network is
+# given a picture with that much noise in it. It does not ask where the picture came from. So why not enter halfway
+# down, with a picture of our own? First attempt: with the sketch's latents, at the sixth level.
 #
 # These are the parts of earlier chapters: the noise levels of a run of ten steps, noise, and a guided denoiser.
 
@@ -148,9 +148,9 @@ viz.strip(
 )
 
 # %% [markdown]
-# A cat on a castle, in the place of the stamps! But the picture entered as it is has two flaws. There is only this one:
-# no noise, no seed, no choice. And it is dull: its neighbouring pixels differ least, its sky is empty. A denoiser
-# carves details out of noise, and it was given none, though it was told that there was.
+# A cat on a castle, in the place of the stamps! But the picture entered as it is has two flaws. There is only this
+# one: no noise, no seed, no choice. And it is dull: its neighbouring pixels differ least, its sky is empty. A
+# denoiser carves details out of noise, and it was given none, though it was told that there was.
 #
 # So keep the promise of the stairs: enter at level k with as much noise as belongs there, by the one line of chapter
 # 01, x = x₀ + σₖ ε. That is all of **SDEdit** (Meng et al. 2021). Noise drowns the small shapes of a sketch first and
@@ -158,8 +158,8 @@ viz.strip(
 #
 # ### From a strength to a step
 #
-# Strength s of N steps: walk the last s · N of them, rounded down. So skip the rest. Here it is as a function, checked
-# against what the pipeline really walks, and its picture against the pipeline's.
+# Strength s of N steps: walk the last s · N of them, rounded down. So skip the rest. Here it is as a function,
+# checked against what the pipeline really walks, and its picture against the pipeline's.
 
 
 # %%
@@ -187,13 +187,13 @@ print(f"latents of ours and of the pipeline differ by at most {gap:.0e}")
 assert gap < 1e-4
 
 # %% [markdown]
-# So strength 0.35 of ten steps is strength 0.3, and a small strength of few steps is few steps: with low strengths, ask
-# for more steps. (Some programs walk the full number anyway, and start later on finer stairs.)
+# So strength 0.35 of ten steps is strength 0.3, and a small strength of few steps is few steps: with low strengths,
+# ask for more steps. (Some programs walk the full number anyway, and start later on finer stairs.)
 #
 # ### The two ends
 #
-# Strength 0 enters at the last level, σ = 0: no step is left. What remains is the way through the autoencoder and back.
-# The pipeline refuses it, so that nobody waits for nothing.
+# Strength 0 enters at the last level, σ = 0: no step is left. What remains is the way through the autoencoder and
+# back. The pipeline refuses it, so that nobody waits for nothing.
 #
 # And strength 1? Text to image starts from noise alone. We start from noise *and* sketch.
 
@@ -218,22 +218,23 @@ viz.strip(
     {"": [sketch, at_zero, pipe.decode(at_one)[0], text.images[0]]},
     ["the sketch", "strength 0", "strength 1", "text to image"],
     zoom=1.4,
-    alt="A sketch of a yellow disc on a blue block at night; strength 0: the same, a little softer; strength 1 and text to "
-    "image: the same orange cat on the same red castle on a sunny day, with small differences.",
+    alt="A sketch of a yellow disc on a blue block at night; strength 0: the same, a little softer; strength 1 and "
+    "text to image: the same orange cat on the same red castle on a sunny day, with small differences.",
 )
 
 # %% [markdown]
-# From noise alone our stairs *are* text to image. But strength 1 is not noise alone: the sketch is still in x, if weak,
-# and a whole picture's brightness can be made out even there, since noise cancels out over many places. (For this seed
-# it makes small differences only; for others, in section 1, it made night.) A schedule that ended in pure noise would
-# not leak so (Lin et al. 2024). So the sentence "strength 1 equals text to image" is true for things, and not for
-# light.
+# From noise alone our stairs *are* text to image. But strength 1 is not noise alone: the sketch is still in x, if
+# weak, and a whole picture's brightness can be made out even there, since noise cancels out over many places. (For
+# this seed it makes small differences only; for others, in section 1, it made night.) A schedule that ended in pure
+# noise would not leak so (Lin et al. 2024). So the sentence "strength 1 equals text to image" is true for things,
+# and not for light.
 #
 # ## 3 · Who decides?
 #
-# Let sketch and prompt contradict each other. Sixteen scenes: the prompt names two things and their colours, the stamps
-# stand in the right places in *other* colours, on one of four grounds. The oracle, a small network that reads pictures,
-# looks at each result. Whose colours does it see? Does it find the prompt's things, and the sketch's ground?
+# Let sketch and prompt contradict each other. Sixteen scenes: the prompt names two things and their colours, the
+# stamps stand in the right places in *other* colours, on one of four grounds. The oracle, a small network that
+# reads pictures, looks at each result. Whose colours does it see? Does it find the prompt's things, and the
+# sketch's ground?
 
 # %%
 NUMBER = 16
@@ -301,9 +302,10 @@ table["text"] = verdicts(film["text"])
 viz.strip(
     {name: film[name][:7] for name in ("0", "0.1", "0.2", "0.4", "0.6", "0.8", "1", "text")},
     zoom=0.8,
-    alt="Eight rows of seven pictures. Strength 0: discs on grounds. 0.1: blots of the discs' colours that begin to be "
-    "things. 0.2 and 0.4: clear things in the discs' places, some in the discs' colours, some in the prompt's, some "
-    "mixed. From 0.6: the prompt's things and colours. At 1 and with text to image they stand elsewhere.",
+    alt="Eight rows of seven pictures. Strength 0: discs on grounds. 0.1: blots of the discs' colours that begin to "
+    "be things. 0.2 and 0.4: clear things in the discs' places, some in the discs' colours, some in the "
+    "prompt's, some mixed. From 0.6: the prompt's things and colours. At 1 and with text to image they stand "
+    "elsewhere.",
 )
 
 
@@ -321,15 +323,16 @@ for name in table["0"]:
 viz.with_intervals(panels, list(table), "strength; text: text to image", alt="Shares of right answers.")
 
 # %% [markdown]
-# The colours change hands between 0.3 and 0.4. Look at the pictures there: a heart that is part green, part orange. This
-# is no good compromise, it is a quarrel. But the right panel shows where image to image is at home: at 0.2 already the
-# prompt's *things* are there, and up to 0.6 the sketch's ground, and its places, are too. So let the sketch say what it
-# says well (where, how large, how bright) and the prompt the rest, and let them not contradict each other. Then there
-# is a wide zone where both are obeyed.
+# The colours change hands between 0.3 and 0.4. Look at the pictures there: a heart that is part green, part orange.
+# This is no good compromise, it is a quarrel. But the right panel shows where image to image is at home: at 0.2
+# already the prompt's *things* are there, and up to 0.6 the sketch's ground, and its places, are too. So let the
+# sketch say what it says well (where, how large, how bright) and the prompt the rest, and let them not contradict
+# each other. Then there is a wide zone where both are obeyed.
 #
 # The order is that of sizes. Little noise drowns small shapes: what kind of thing it is. More noise drowns colours.
-# The ground is the largest shape of all, and it is not quite drowned even at strength 1: compare with "text", where the
-# ground is right as often as by chance, 1 in 4 (the intervals of this one, and of 1, are wide: sixteen pictures).
+# The ground is the largest shape of all, and it is not quite drowned even at strength 1: compare with "text", where
+# the ground is right as often as by chance, 1 in 4 (the intervals of this one, and of 1, are wide: sixteen
+# pictures).
 #
 # ## 4 · Your sketch
 #
@@ -374,8 +377,9 @@ viz.strip(
         "image to image, strength 0.9: the picture, and five seeds": [liked, *of_picture],
     },
     zoom=1.1,
-    alt="Two rows of six pictures of a purple bird on a blue ball in the snow. From seed to seed: the bird wanders from left "
-    "to right, and grows and shrinks. Image to image: it stays at the left; two of five are on a sunny day.",
+    alt="Two rows of six pictures of a purple bird on a blue ball in the snow. From seed to seed: the bird wanders "
+    "from left to right, and grows and shrinks. Image to image: it stays at the left; two of five are on a "
+    "sunny day.",
 )
 
 # %% [markdown]
@@ -386,9 +390,9 @@ viz.strip(
 #
 # ## 6 · A hole in the picture
 #
-# Inpainting: a *mask* says where to paint (white) and what to keep (black). The first idea is to draw a new picture and
-# paste it into the hole. Twenty-four true scenes, one thing on another. The mask is a box about the upper thing, the prompt
-# names another thing there.
+# Inpainting: a *mask* says where to paint (white) and what to keep (black). The first idea is to draw a new picture
+# and paste it into the hole. Twenty-four true scenes, one thing on another. The mask is a box about the upper
+# thing, the prompt names another thing there.
 
 # %%
 CASES = 24
@@ -426,8 +430,8 @@ pasted = [Image.composite(*three) for three in zip(whole, originals, masks)]
 viz.strip(
     {"before": originals[:7], "the hole": holes[:7], "a new picture, pasted": pasted[:7]},
     zoom=0.9,
-    alt="Three rows. Scenes of one thing on another; the same with a grey box over the upper thing; the same with a piece "
-    "of another picture in the box: another sky, things cut through.",
+    alt="Three rows. Scenes of one thing on another; the same with a grey box over the upper thing; the same with a "
+    "piece of another picture in the box: another sky, things cut through.",
 )
 
 # %% [markdown]
@@ -435,9 +439,9 @@ viz.strip(
 #
 # ### From pixels to cells
 #
-# We shall work on latents. Here a latent cell stands for 8 × 8 pixels, so the mask must be given in cells, too. In the
-# package, as in diffusers, the pixel at the upper left corner of a cell decides for all of it. **What becomes of a mask
-# that is a thin line?**
+# We shall work on latents. Here a latent cell stands for 8 × 8 pixels, so the mask must be given in cells, too. In
+# the package, as in diffusers, the pixel at the upper left corner of a cell decides for all of it. **What becomes
+# of a mask that is a thin line?**
 
 
 # %%
@@ -474,8 +478,8 @@ viz.strip(
     {"the mask": [one.convert("RGB") for one in lines.values()], "its cells": back},
     list(lines),
     zoom=1.1,
-    alt="Masks above, their cells below. A line 2 wide: four cells in two places. 5 wide: cells in a broken line, broken "
-    "elsewhere when it is moved. 16 wide: an unbroken band. A box: a box.",
+    alt="Masks above, their cells below. A line 2 wide: four cells in two places. 5 wide: cells in a broken line, "
+    "broken elsewhere when it is moved. 16 wide: an unbroken band. A box: a box.",
 )
 
 # %% [markdown]
@@ -501,12 +505,13 @@ def put_back(known, noise, mask, prompts, k):
 
 # %% [markdown]
 # It works, but it is a sampler and a mask in one; with ten samplers we should write ten loops. A *wrapper of the
-# denoiser* does it for all of them: a denoiser goes in, one that keeps the known part comes out. It answers "x₀ is the
-# known" there. And x − x₀ is then σ times the same noise, so each step of a sampler leads to the known part at the next
-# level, by itself.
+# denoiser* does it for all of them: a denoiser goes in, one that keeps the known part comes out. It answers "x₀ is
+# the known" there. And x − x₀ is then σ times the same noise, so each step of a sampler leads to the known part at
+# the next level, by itself.
 #
-# Two cases are special. A run at strength 1 starts from noise alone, so at this level nothing is put in (diffusers does
-# the same). And some samplers end a little above σ = 0; `end_at_known` takes the last noise off the known part.
+# Two cases are special. A run at strength 1 starts from noise alone, so at this level nothing is put in (diffusers
+# does the same). And some samplers end a little above σ = 0; `end_at_known` takes the last noise off the known
+# part.
 
 
 # %%
@@ -561,9 +566,9 @@ def paste(drawn: Image.Image, original: Image.Image, mask: Tensor, softness: flo
 
 
 # %% [markdown]
-# Do loop and wrapper agree? And is it better than pasting? The oracle looks for the new thing, and for the old one below
-# it. For the *seam* we take neighbouring pixels of which one is in the mask and one is not: by how many of 256 levels do
-# they differ?
+# Do loop and wrapper agree? And is it better than pasting? The oracle looks for the new thing, and for the old one
+# below it. For the *seam* we take neighbouring pixels of which one is in the mask and one is not: by how many of
+# 256 levels do they differ?
 
 # %%
 encoder_noise, start_noise = noises(range(CASES), 2)
@@ -594,8 +599,9 @@ for name, pictures in ways.items():
 viz.strip(
     {name: pictures[:7] for name, pictures in ways.items()},
     zoom=0.9,
-    alt="Four rows of seven pictures. Before. Pasted: boxes of other skies. Known kept: new things in the old scenery, most "
-    "whole, in two or three pictures nothing new. With own pixels: the same, with faint remains of the old things.",
+    alt="Four rows of seven pictures. Before. Pasted: boxes of other skies. Known kept: new things in the old "
+    "scenery, most whole, in two or three pictures nothing new. With own pixels: the same, with faint remains "
+    "of the old things.",
 )
 
 # %% [markdown]
@@ -603,9 +609,9 @@ viz.strip(
 #
 # ## 8 · Beyond the edge
 #
-# Out-painting needs nothing new. Lay the picture on a larger canvas; the mask is white where there was no canvas. The
-# model has only ever seen squares of 128 pixels, and the canvas is 224 wide. **The prompt is "a red house", and there is
-# a red house already. What will stand in the new part?**
+# Out-painting needs nothing new. Lay the picture on a larger canvas; the mask is white where there was no canvas.
+# The model has only ever seen squares of 128 pixels, and the canvas is 224 wide. **The prompt is "a red house", and
+# there is a red house already. What will stand in the new part?**
 
 # %%
 house = pipe.txt2img("a red house", seed=3, **settings).images[0]
@@ -620,21 +626,23 @@ viz.strip(
     outside,
     ["the canvas", "seed 0", "seed 1", "seed 2"],
     zoom=1,
-    alt="Three rows: a canvas with a red house at the left and grey at the right, then three wide pictures. A red house: a "
-    "second red house. A green tree: two trees, one squeezed, and one empty field. No prompt: a house, two cats.",
+    alt="Three rows: a canvas with a red house at the left and grey at the right, then three wide pictures. A red "
+    "house: a second red house. A green tree: two trees, one squeezed, and one empty field. No prompt: a house, "
+    "two cats.",
 )
 
 # %% [markdown]
-# The snow goes on, with a faint pale band at the old edge. And there is a second house, each time: the U-Net reads "a red
-# house" everywhere, as in chapter 05, and nobody tells it that one is there. Say what shall be *in the new part*: "a
-# green tree" gives a tree twice, once squeezed against the house, and once none at all. An empty prompt gives
-# anything. Large programs go on in small pieces, each with its own prompt, on squares of the size that the model knows.
+# The snow goes on, with a faint pale band at the old edge. And there is a second house, each time: the U-Net reads
+# "a red house" everywhere, as in chapter 05, and nobody tells it that one is there. Say what shall be *in the new
+# part*: "a green tree" gives a tree twice, once squeezed against the house, and once none at all. An empty prompt
+# gives anything. Large programs go on in small pieces, each with its own prompt, on squares of the size that the
+# model knows.
 #
 # ## 9 · A network that reads the mask
 #
-# `keep_known` has a weakness. The network is never *told* what is hole and what is known; it sees noise everywhere, most
-# of it at the beginning. Models made for inpainting read five more channels: one with the mask, four with the latents of
-# the picture whose hole is grey. Nine go in, four come out. Only the first convolution has a new shape.
+# `keep_known` has a weakness. The network is never *told* what is hole and what is known; it sees noise everywhere,
+# most of it at the beginning. Models made for inpainting read five more channels: one with the mask, four with the
+# latents of the picture whose hole is grey. Nine go in, four come out. Only the first convolution has a new shape.
 #
 # Such models begin as an ordinary one whose convolution is given five more channels of zeros. We can do this here.
 
@@ -683,17 +691,17 @@ gap = (ignored.latents - plain.latents).abs().max()
 print(f"untrained, it draws the same as text to image: {gap < 1e-3}")
 
 # %% [markdown]
-# Equal to the last digits, and useless: it does not look at the hole. Training opens these weights. The network is shown
-# picture, mask and caption, over and over, with masks of all shapes, and learns to read the known part *without noise*
-# from the first step on, so that it can continue a line across the edge. Stable Diffusion 2's inpainting model was made
-# so from the plain one. No such model is shipped here; we have shown its plumbing and no more. The pipeline's `inpaint`
-# uses it when it finds nine channels (chapter 12 loads such a file).
+# Equal to the last digits, and useless: it does not look at the hole. Training opens these weights. The network is
+# shown picture, mask and caption, over and over, with masks of all shapes, and learns to read the known part
+# *without noise* from the first step on, so that it can continue a line across the edge. Stable Diffusion 2's
+# inpainting model was made so from the plain one. No such model is shipped here; we have shown its plumbing and no
+# more. The pipeline's `inpaint` uses it when it finds nine channels (chapter 12 loads such a file).
 #
 # ## 10 · Your parts in the pipeline
 #
-# The running sentence. Before: a blue dog on a red castle. The mask is a box about the dog. The pipeline draws once with
-# its own functions and once with those of *this notebook*, wherever the package has one of that name; at strength 1, at
-# strength 0.8 with the original's pixels put back, and with nine channels.
+# The running sentence. Before: a blue dog on a red castle. The mask is a box about the dog. The pipeline draws once
+# with its own functions and once with those of *this notebook*, wherever the package has one of that name; at
+# strength 1, at strength 0.8 with the original's pixels put back, and with nine channels.
 
 # %%
 OURS = (mask_tensor, latent_mask, keep_known, end_at_known, paste, with_extra_channels)
@@ -710,6 +718,7 @@ def with_ours(draw):
         return draw(), {name for name, mock in used.items() if mock.called}
 
 
+# %%
 rng, called = Random(3), set()
 scene = next(one for one in iter(lambda: sample_scene(rng), None) if one.relation == "on")
 dog = replace(scene.things[0], kind="dog", colour="blue")
@@ -735,8 +744,9 @@ viz.strip(
     {"": pictures},
     titles,
     zoom=1.2,
-    alt="Five pictures of a red castle at night. Before: a small blue dog on it. At strength 1, twice the same: an orange "
-    "cat on it. At strength 0.8, twice the same: a smaller cat with greyish remains of the dog around it.",
+    alt="Five pictures of a red castle at night. Before: a small blue dog on it. At strength 1, twice the same: an "
+    "orange cat on it. At strength 0.8, twice the same: a smaller cat with greyish remains of the dog around "
+    "it.",
 )
 
 # %% [markdown]
@@ -745,8 +755,8 @@ viz.strip(
 #
 # ## 11 · Spot the bug
 #
-# Somebody writes image to image in the way of the first published program: the levels from the quietest up, noise by an
-# index, then down again. The picture is a true scene, the prompt is right, so little should change. It runs.
+# Somebody writes image to image in the way of the first published program: the levels from the quietest up, noise
+# by an index, then down again. The picture is a true scene, the prompt is right, so little should change. It runs.
 
 
 # %%
@@ -779,13 +789,13 @@ viz.strip(
     rows,
     [f"strength {one}" for one in WALKED],
     zoom=1.2,
-    alt="Two rows of six pictures, a pink boat on a blue car at night. Right: much the same at all strengths. With the "
-    "bug: more stars, then streaks, at 0.8 coloured flakes everywhere, at 0.9 hardly anything but flakes.",
+    alt="Two rows of six pictures, a pink boat on a blue car at night. Right: much the same at all strengths. With "
+    "the bug: more stars, then streaks, at 0.8 coloured flakes everywhere, at 0.9 hardly anything but flakes.",
 )
 
 # %% [markdown]
-# At low strengths a little grain; then extra stars; at 0.9 confetti. **Which line is it?** Print the level of the noise
-# and the level that the sampler is told first. Then try strength 1.
+# At low strengths a little grain; then extra stars; at 0.9 confetti. **Which line is it?** Print the level of the
+# noise and the level that the sampler is told first. Then try strength 1.
 
 # %%
 # your prints
@@ -795,10 +805,10 @@ viz.strip(
 #
 # ...
 #
-# `rising[count]` is one level too high. The steps walked are numbers 0 to count − 1, so the first level that the network
-# hears of is `rising[count - 1]`. It is told too little noise, removes that much, and takes the rest for picture. How much
-# is the rest? Variances subtract. At the top of our ten stairs the levels lie far apart: there it drowns everything. At
-# strength 1 the index does not exist.
+# `rising[count]` is one level too high. The steps walked are numbers 0 to count − 1, so the first level that the
+# network hears of is `rising[count - 1]`. It is told too little noise, removes that much, and takes the rest for
+# picture. How much is the rest? Variances subtract. At the top of our ten stairs the levels lie far apart: there it
+# drowns everything. At strength 1 the index does not exist.
 
 # %%
 for strength in WALKED:
@@ -812,11 +822,11 @@ except IndexError as error:
     print("strength 1:", error)
 
 # %% [markdown]
-# This was in the first public program of Stable Diffusion (CompVis, pull request `#533`: "`t+1` is used as the timestep
-# to add noise". It was closed, not merged), and so in programs made from it, among them InvokeAI, which mended it
-# (`#1946`). Both show it at strength 0.1 of ten steps: noise left in the picture. A test that catches it has a stand-in
-# for the network that notes what it is given: with a picture of zeros and noise of spread 1, the spread of the first x
-# must be the σ that comes with it. Better still, one list for both, `sigmas[k:]`.
+# This was in the first public program of Stable Diffusion (CompVis, pull request `#533`: "`t+1` is used as the
+# timestep to add noise". It was closed, not merged), and so in programs made from it, among them InvokeAI, which
+# mended it (`#1946`). Both show it at strength 0.1 of ten steps: noise left in the picture. A test that catches it
+# has a stand-in for the network that notes what it is given: with a picture of zeros and noise of spread 1, the
+# spread of the first x must be the σ that comes with it. Better still, one list for both, `sigmas[k:]`.
 #
 # ## 12 · Your turn
 #
@@ -833,8 +843,8 @@ answer = ...
 check("11.1", answer)
 
 # %% [markdown]
-# **11.2** Begin image to image: latents of a picture, noise of spread 1, a run's falling levels, and the number k of the
-# first step that is walked.
+# **11.2** Begin image to image: latents of a picture, noise of spread 1, a run's falling levels, and the number k
+# of the first step that is walked.
 
 
 # %%
@@ -845,8 +855,8 @@ def begin(known, noise, sigmas, k):
 check("11.2", begin)
 
 # %% [markdown]
-# **11.3** A mask that loses nothing: a cell is painted if *any* of its pixels is white. `mask` is (B, 1, H, W) of zeros
-# and ones, the answer (B, 1, H / factor, W / factor). (`F` is `torch.nn.functional`.)
+# **11.3** A mask that loses nothing: a cell is painted if *any* of its pixels is white. `mask` is (B, 1, H, W) of
+# zeros and ones, the answer (B, 1, H / factor, W / factor). (`F` is `torch.nn.functional`.)
 
 
 # %%
@@ -922,8 +932,9 @@ for name, gap in gaps.items():
     assert gap.abs().max() < 1e-3
 
 # %% [markdown]
-# Enter the stairs in the middle, with the noise of that level: that is image to image. Put the known part back at every
-# level: that is inpainting. Strength decides who decides, and what is largest in the sketch is forgotten last.
+# Enter the stairs in the middle, with the noise of that level: that is image to image. Put the known part back at
+# every level: that is inpainting. Strength decides who decides, and what is largest in the sketch is forgotten
+# last.
 
 # %% [markdown]
 # ## Sources

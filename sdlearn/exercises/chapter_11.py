@@ -185,7 +185,7 @@ EXERCISES = {
     "11.6": Exercise(
         start="How many channels come in addition? Each filter has 3 x 3 weights for each channel that it reads.",
         right=14400,
-        praise="320 filters · 5 channels · 9. Few against the 860 million of the whole network.",
+        praise="320 filters · 5 channels · 9. The whole network has some 860 million.",
         mistakes=(
             Mistake(
                 25920, "That is the whole convolution, with all of its channels. How many has the plain one?"
