@@ -56,7 +56,11 @@ WRONG = [
     ("11.3", lambda mask, factor: 1 - blocks(mask, factor).amax(dim=(3, 5)), "what to keep"),
     ("11.4", clean, "without noise"),
     ("11.4", exchanged, "wrong way round"),
-    ("11.4", lambda x, known, noise, mask, s: torch.where(mask > 0, x, known) + s * noise, "painted part gets"),
+    (
+        "11.4",
+        lambda x, known, noise, mask, s: torch.where(mask > 0, x, known) + s * noise,
+        "painted part gets",
+    ),
     ("11.4", lambda x, known, noise, mask, s: torch.where(mask > 0, x, known + noise), "always spread 1"),
     ("11.4", lambda x, known, noise, mask, s: noise * s + known, "no part"),
     ("11.5", lambda a, b, w: a + w * (b - a), "straight line"),
