@@ -330,10 +330,10 @@ viz.with_intervals(panels, list(table), "strength; text: text to image", alt="Sh
 # sketch say what it says well (where, how large, how bright) and the prompt the rest, and let them not contradict
 # each other. Then there is a wide zone where both are obeyed.
 #
-# The order is that of sizes. Little noise drowns small shapes: what kind of thing it is. More noise drowns colours.
-# The ground is the largest shape of all, and it is not quite drowned even at strength 1: compare with "text", where
-# the ground is right as often as by chance, 1 in 4 (the intervals of this one, and of 1, are wide: sixteen
-# pictures).
+# The order is that of sizes. A little noise is enough to redraw small shapes, and by these a thing is known.
+# Colours of whole things take more. The ground is the largest shape of all, and it seems not quite drowned even at
+# strength 1: compare with "text", where it is right about as often as by chance, 1 in 4. (The intervals are wide,
+# sixteen pictures are few.)
 #
 # ## 4 · Your sketch
 #
@@ -350,7 +350,7 @@ pad.static()
 pad
 
 # %% [markdown]
-# Try to break it: a tiny cat, a castle at the upper edge, stamps in the wrong colours. Which strengths mend it?
+# Try to break it: a tiny cat, a castle at the upper edge, stamps in the wrong colours. Which strengths mend what?
 #
 # ## 5 · Variations
 #
@@ -648,8 +648,9 @@ viz.strip(
 # ## 9 · A network that reads the mask
 #
 # `keep_known` has a weakness. The network is never *told* what is hole and what is known; it sees noise everywhere,
-# most of it at the beginning. Models made for inpainting read five more channels: one with the mask, four with the
-# latents of the picture whose hole is grey. Nine go in, four come out. Only the first convolution has a new shape.
+# and at the beginning hardly anything else. Models made for inpainting read five more channels: one with the mask,
+# four with the latents of the picture whose hole is grey. Nine go in, four come out. Only the first convolution has
+# a new shape.
 #
 # Such models begin as an ordinary one whose convolution is given five more channels of zeros. We can do this here.
 
@@ -702,7 +703,7 @@ print(f"untrained, it draws the same as text to image: {gap < 1e-3}")
 # shown picture, mask and caption, over and over, with masks of all shapes, and learns to read the known part
 # *without noise* from the first step on, so that it can continue a line across the edge. Stable Diffusion 2's
 # inpainting model was made so from the plain one. No such model is shipped here; we have shown its plumbing and no
-# more. The pipeline's `inpaint` uses it when it finds nine channels (chapter 12 loads such a file).
+# more. (The pipeline's `inpaint` uses it when it finds nine channels.)
 #
 # ## 10 · Your parts in the pipeline
 #
@@ -752,13 +753,13 @@ viz.strip(
     titles,
     zoom=1.2,
     alt="Five pictures of a red castle at night. Before: a small blue dog on it. At strength 1, twice the same: an "
-    "orange cat on it. At strength 0.8, twice the same: a smaller cat with greyish remains of the dog around "
-    "it.",
+    "orange cat on it. At strength 0.8, twice the same: a smaller cat, veiled in grey at the edges of the box.",
 )
 
 # %% [markdown]
-# The cat stands on the castle that was there before, in the night that was there before. With the original's pixels
-# there are remains of the dog about it: the soft edge reaches into the hole. Make the mask larger than the thing.
+# The cat stands on the castle that was there before, in the night that was there before. Where the original's
+# pixels were put back, the cat is veiled at the edges of the box: the soft edge reaches into the hole. Make the
+# mask larger than what you expect there.
 #
 # ## 11 · Spot the bug
 #
