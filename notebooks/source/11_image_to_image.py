@@ -293,7 +293,8 @@ def verdicts(pictures):
 
 
 # %%
-table, film = {"sketch": verdicts(drafts)}, {"sketch": drafts}
+film = {"0": pipe.decode(draft_latents)}
+table = {"0": verdicts(film["0"])}
 for strength in STRENGTHS:
     latents = redraw(draft_latents, start_noise, prompts, entering(strength))
     film[f"{strength:g}"] = pipe.decode(latents)
@@ -301,9 +302,9 @@ for strength in STRENGTHS:
 film["text"] = pipe.decode(end(dpmpp_2m(asking(prompts), plan.start * start_noise, sigmas)))
 table["text"] = verdicts(film["text"])
 viz.strip(
-    {name: film[name][:7] for name in ("sketch", "0.1", "0.2", "0.4", "0.6", "0.8", "1", "text")},
+    {name: film[name][:7] for name in ("0", "0.1", "0.2", "0.4", "0.6", "0.8", "1", "text")},
     zoom=0.8,
-    alt="Eight rows of seven pictures. The sketches: discs on grounds. 0.1: blots of the discs' colours that begin "
+    alt="Eight rows of seven pictures. Strength 0: discs on grounds. 0.1: blots of the discs' colours that begin "
     "to be things. 0.2 and 0.4: clear things in the discs' places, some in the discs' colours, some in the "
     "prompt's, some mixed. From 0.6: the prompt's things and colours. At 1 and with text to image they stand "
     "elsewhere.",
@@ -315,13 +316,16 @@ def line(name):
     return [(one[name].value, *one[name].interval) for one in table.values()]
 
 
-panels = {
-    "whose colours?": {name: line(name) for name in ("colours of the prompt", "colours of the sketch")},
-    "things and ground": {name: line(name) for name in ("things of the prompt", "ground of the sketch")},
-}
-for name in table["sketch"]:
+for name in table["0"]:
     print(f"{name:22s}", "  ".join(f"{key} {100 * one[name].value:.0f} %" for key, one in table.items()))
-viz.with_intervals(panels, list(table), "strength; text: text to image", alt="Shares of right answers.")
+colours_of = {who: line(f"colours of the {who}") for who in ("prompt", "sketch")}
+rest = {name: line(name) for name in ("things of the prompt", "ground of the sketch")}
+viz.with_intervals(
+    {"whose colours?": colours_of, "things and ground": rest},
+    list(table),
+    "strength; text: text to image",
+    alt="Shares of sixteen pictures, with intervals, against the strength.",
+)
 
 # %% [markdown]
 # The colours change hands between 0.3 and 0.4. Look at the pictures there: a heart that is part green, part orange.
