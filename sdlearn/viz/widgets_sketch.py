@@ -38,10 +38,8 @@ def sketch_pad(
     """
     if not stamps or strength not in STRENGTHS:
         raise ValueError("sketch_pad needs one or more stamps, and a strength of 0.1, 0.2 … 1.")
-    pads, state = list(stamps), {"setting": False}
-    drawn: dict[
-        tuple, tuple[Image.Image, Image.Image, int]
-    ] = {}  # sketch, picture, their place in the panels
+    pads, setting = list(stamps), False
+    drawn: dict[tuple, tuple[Image.Image, Image.Image, int]] = {}  # sketch, picture, place in both panels
     chosen = choice("stamp", [(str(k + 1), k) for k in range(len(pads))])
     looks = {
         "shape": choice("shape", [(name, name) for name in SHAPES]),
@@ -83,13 +81,14 @@ def sketch_pad(
 
     def picked(change: object = None) -> None:
         """The controls take the values of the stamp that they now belong to."""
-        state["setting"] = True
+        nonlocal setting
+        setting = True
         for name, control in {**looks, **moves}.items():
             control.value = getattr(pads[chosen.value], name)
-        state["setting"] = False
+        setting = False
 
     def changed(change: dict) -> None:
-        if state["setting"]:
+        if setting:
             return
         for name, control in {**looks, **moves}.items():
             if change["owner"] is control:
