@@ -306,7 +306,7 @@ viz.strip(
     zoom=0.8,
     alt="Eight rows of seven pictures. Strength 0: discs on grounds. 0.1: blots of the discs' colours that begin "
     "to be things. 0.2 and 0.4: clear things in the discs' places, some in the discs' colours, some in the "
-    "prompt's, some mixed. From 0.6: the prompt's things and colours. At 1 and with text to image they stand "
+    "prompt's, some mixed. From 0.6: mostly the prompt's things and colours. At 1, and with text to image, some stand "
     "elsewhere.",
 )
 
@@ -328,11 +328,12 @@ viz.with_intervals(
 )
 
 # %% [markdown]
-# The colours change hands between 0.3 and 0.4. Look at the pictures there: a heart that is part green, part orange.
-# This is no good compromise, it is a quarrel. But the right panel shows where image to image is at home: at 0.2
-# already the prompt's *things* are there, and up to 0.6 the sketch's ground, and its places, are too. So let the
-# sketch say what it says well (where, how large, how bright) and the prompt the rest, and let them not contradict
-# each other. Then there is a wide zone where both are obeyed.
+# The colours change hands between 0.3 and 0.4. Look at the last heart at 0.4, half purple, half mottled: no
+# compromise, a quarrel. But the right panel shows where image to image is at home: at 0.2 already the prompt's
+# *things* are there, and up to 0.6 the sketch's ground, and its places, are too. So let the sketch say what it says
+# well (where, how large, how bright) and the prompt the rest, and let them not contradict each other. Then there is
+# a wide zone where both are obeyed. (What a sketch hardly shows, it does not say: in the third column a white disc
+# lies on snow, and no house comes before 0.8.)
 #
 # The order is that of sizes. A little noise is enough to redraw small shapes, and by these a thing is known.
 # Colours of whole things take more. The ground is the largest shape of all, and it seems not quite drowned even at
