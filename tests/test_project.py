@@ -73,7 +73,7 @@ CALLABLES_ONLY = {
     "schedule",
     "drawing",
 }  # these know callables, never a network
-WIDGETS = ("", "_parts", "_run", "_schedule", "_guidance", "_attention", "_walk", "_tokens")
+WIDGETS = ("", "_parts", "_run", "_schedule", "_guidance", "_attention", "_walk", "_tokens", "_sketch")
 # Third-party packages, and the only places that may import them. Reference libraries are for tests, and
 # for the benchmark that compares with them.
 HOMES = {

@@ -14,6 +14,7 @@ import pytest
 from sdlearn import scenes
 from sdlearn.scenes import Scene, Thing, dataset, render, sample_scene
 from sdlearn.scenes.palette import COLOURS as RGB
+from sdlearn.scenes.sketch import GROUNDS, Stamp, draw_sketch
 from sdlearn.scenes.sprites import sprite, sprite_lines
 from sdlearn.scenes.truth import thing_mask
 
@@ -336,3 +337,22 @@ def test_a_dataset_that_does_not_fit_on_the_disk_is_refused_before_it_is_drawn(t
     with pytest.raises(ValueError, match=r"scenes need .* GB in .* SDLEARN_CACHE"):
         dataset.render_dataset(10**12, folder=tmp_path, progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sketch_is_plain_shapes_in_order_on_sky_and_ground():
+    block, disc = Stamp("block", "red", 40, 60, 40), Stamp("disc", "blue", 40, 60, 20)
+    picture = draw_sketch([block, disc, Stamp("triangle", "green", 100, 60, 20)], "night")
+    assert picture.size == (128, 128) and len(picture.getcolors()) == 5
+    assert picture.getpixel((40, 60)) == RGB["blue"]  # the later one is in front
+    assert picture.getpixel((22, 42)) == RGB["red"] and picture.getpixel((32, 52)) == RGB["red"]
+    assert picture.getpixel((100, 68)) == RGB["green"] != picture.getpixel((92, 52))
+    assert (picture.getpixel((0, 0)), picture.getpixel((0, 127))) == GROUNDS["night"]
+
+
+def test_an_unknown_shape_colour_or_ground_is_refused():
+    with pytest.raises(ValueError, match="unknown shape 'blob': choose one of disc, block, triangle"):
+        Stamp("blob", "red", 1, 1, 1)
+    with pytest.raises(ValueError, match="unknown colour 'grey'"):
+        Stamp("disc", "grey", 1, 1, 1)
+    with pytest.raises(ValueError, match="unknown background 'moon'"):
+        draw_sketch([], "moon")

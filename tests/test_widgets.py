@@ -12,8 +12,9 @@ from PIL import Image
 from small_pipeline import small_pipeline
 
 from sdlearn.config import ScheduleConfig
+from sdlearn.scenes.sketch import Stamp, draw_sketch
 from sdlearn.schedule import Schedule
-from sdlearn.viz import Plot, frames, widgets, widgets_guidance
+from sdlearn.viz import Plot, frames, widgets, widgets_guidance, widgets_sketch
 from sdlearn.viz.attention_maps import attention_maps, listening, word_maps
 
 PROMPT = "an orange cat on a red castle"
@@ -84,6 +85,7 @@ MAKERS = {
     "guidance": lambda pipe, run, other: widgets.guidance_dial("a cat", pipe, scales=(0, 1, 7.5), steps=2),
     "attention": lambda pipe, run, other: widgets.attention_explorer(run, pipe),
     "walk": lambda pipe, run, other: widgets.latent_walk(run.latents, other.latents, pipe.decode, number=5),
+    "sketch": lambda pipe, run, other: widgets.sketch_pad(pipe, "a cat", steps=2),
 }
 each_widget = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 # The sliders and buttons that move among recorded frames.
@@ -387,6 +389,76 @@ def test_the_walk_is_straight_or_keeps_its_strength(pipe, run):
     assert counting.decoded == 8
 
 
+@pytest.fixture
+def pad(pipe, monkeypatch):
+    """A sketch pad whose pictures are of one colour, and the calls of its model."""
+    calls = []
+
+    def draw(pipe, sketch, prompt, strength, seed, steps, tick):
+        calls.append((strength, sketch))
+        tick()
+        return Image.new("RGB", (8, 8), (int(200 * strength), 0, 0))
+
+    monkeypatch.setattr(widgets_sketch, "_draw", draw)
+    stamps = [Stamp("block", "red", 40, 90, 50), Stamp("disc", "blue", 80, 40, 30)]
+    return widgets.sketch_pad(pipe, "a cat", stamps, "snow", steps=4), calls
+
+
+def test_the_sketch_pad_draws_on_release_only_and_keeps_what_it_drew(pad):
+    explorer, calls = pad
+    x, power = explorer.controls["x"], explorer.controls["strength"]
+    assert not any(explorer.controls[name].continuous_update for name in ("x", "y", "size", "strength"))
+    assert [strength for strength, _ in calls] == [0.5]
+    (progress,) = [one for one in inside(explorer) if isinstance(one, ipywidgets.IntProgress)]
+    locked = []
+    progress.observe(lambda change: locked.append((progress.layout.visibility, x.disabled)), "value")
+    sketch, picture = shown(explorer)
+    x.value = 90
+    assert locked == [("visible", True)] and not x.disabled and progress.layout.visibility == "hidden"
+    assert shown(explorer)[0] != sketch and shown(explorer)[1] == picture and len(calls) == 2
+    power.value = 1.0
+    assert tuple(pixels(shown(explorer)[1])[0, 0]) == (200, 0, 0) and len(calls) == 3
+    assert any("Strength 1: 4 of 4 steps" in text for text in told(explorer))
+    power.value, x.value = 0.5, 40
+    assert shown(explorer) == [sketch, picture] and len(calls) == 3
+
+
+def test_the_controls_of_the_sketch_pad_belong_to_the_chosen_stamp(pad):
+    explorer, calls = pad
+    controls = explorer.controls
+    assert (controls["x"].value, controls["shape"].value) == (40, "block")
+    controls["stamp"].value = 1
+    assert (controls["x"].value, controls["shape"].value, controls["colour"].value) == (80, "disc", "blue")
+    assert len(calls) == 1  # to choose changes nothing
+    controls["colour"].value, controls["size"].value, controls["background"].value = "green", 60, "night"
+    wanted = [Stamp("block", "red", 40, 90, 50), Stamp("disc", "green", 80, 40, 60)]
+    expected = draw_sketch(wanted, "night")
+    assert calls[-1][1].tobytes() == expected.tobytes()
+    assert np.array_equal(pixels(shown(explorer)[0]), np.asarray(expected))
+    assert "red block and green disc, night" in explorer.static().alt
+
+
+def test_a_failing_sketch_unlocks_the_pad(pad, monkeypatch):
+    explorer, _ = pad
+    before = shown(explorer)
+
+    def fail(*arguments):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(widgets_sketch, "_draw", fail)
+    with pytest.raises(MemoryError):
+        explorer.controls["y"].value = 10
+    assert not explorer.controls["y"].disabled and shown(explorer) == before
+    assert any("no room" in text for text in told(explorer))
+
+
+def test_the_sketch_pad_shows_what_the_pipeline_draws(pipe):
+    explorer = widgets.sketch_pad(pipe, "a cat", strength=0.5, seed=3, steps=2)
+    wishes = {"strength": 0.5, "seed": 3, "num_inference_steps": 2, "guidance_scale": widgets_sketch.GUIDANCE}
+    drawn = pipe.img2img(draw_sketch(widgets_sketch.STAMPS), "a cat", **wishes).images[0]
+    assert np.array_equal(pixels(shown(explorer)[1]), np.asarray(drawn))
+
+
 FOUR = {str(k): Schedule() for k in range(4)}
 UNEQUAL = {"long": Schedule(), "short": Schedule(ScheduleConfig(num_train_timesteps=10))}
 
@@ -406,6 +478,8 @@ UNEQUAL = {"long": Schedule(), "short": Schedule(ScheduleConfig(num_train_timest
         (lambda p, r: widgets.attention_explorer(r.steps, p), TypeError, "not list"),
         (lambda p, r: widgets.latent_walk(r.latents, r.latents[..., 1:], p.decode), ValueError, "one shape"),
         (lambda p, r: widgets.latent_walk(r.latents, r.latents, p.decode, number=1), ValueError, "two ends"),
+        (lambda p, r: widgets.sketch_pad(p, "a", stamps=()), ValueError, "one or more stamps"),
+        (lambda p, r: widgets.sketch_pad(p, "a", strength=0.25), ValueError, "0.1, 0.2"),
     ],
 )  # fmt: skip
 def test_bad_input_gives_one_clear_error(call, error, message, pipe, run):

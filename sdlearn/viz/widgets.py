@@ -20,8 +20,9 @@ from sdlearn.viz.widgets_attention import attention_explorer
 from sdlearn.viz.widgets_guidance import guidance_dial
 from sdlearn.viz.widgets_run import run_explorer
 from sdlearn.viz.widgets_schedule import schedule_explorer
+from sdlearn.viz.widgets_sketch import sketch_pad
 from sdlearn.viz.widgets_tokens import token_explorer
 from sdlearn.viz.widgets_walk import latent_walk
 
 __all__ = ["attention_explorer", "guidance_dial", "latent_walk", "run_explorer", "schedule_explorer"]
-__all__ += ["token_explorer"]
+__all__ += ["sketch_pad", "token_explorer"]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sdlearn.arguments import check_guidance_scale
 from sdlearn.viz.plots import Plot, strip
-from sdlearn.viz.widgets_parts import Explorer, Panel, bar, caption, row, slider, waiting
+from sdlearn.viz.widgets_parts import Explorer, Panel, bar, caption, row, slider, waiting, watched
 
 SCALES = (0, 1, 2, 3, 5, 7.5, 10, 15)
 STEPS = 10
@@ -58,8 +58,8 @@ def guidance_dial(
         begin = time.perf_counter()
         line.value = f"Guidance {scale:g}: drawing …"
         try:
-            pictures[scale] = _watched(
-                lambda tick: _draw(pipe, prompt, scale, seed, steps, tick), between, progress
+            pictures[scale] = watched(
+                lambda tick: _draw(pipe, prompt, scale, seed, steps, tick), progress, between
             )
         except Exception as error:  # Jupyter hides in its log what goes wrong in a widget
             line.value = f"Guidance {scale:g} could not be drawn: {error}"
@@ -89,23 +89,6 @@ def _draw(
         latents = pipe.schedule.to_vp(step.x_next, step.sigma_next)
         tick()
     return pipe.decode(latents)[0]
-
-
-def _watched(
-    work: Callable[[Callable[[], None]], Image.Image],
-    control: ipywidgets.Widget,
-    progress: ipywidgets.IntProgress,
-) -> Image.Image:
-    """Do the work while its bar is seen and its slider is locked, so that no second wish waits in line."""
-    progress.value, progress.layout.visibility, control.disabled = 0, "visible", True
-
-    def tick() -> None:
-        progress.value += 1
-
-    try:
-        return work(tick)
-    finally:
-        progress.layout.visibility, control.disabled = "hidden", False
 
 
 def _told(picture: Image.Image) -> str:

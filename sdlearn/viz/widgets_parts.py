@@ -134,3 +134,24 @@ def waiting(name: str, total: int, done: str) -> Iterator[Callable[[], None]]:
             finished = done if shown.value >= total else f"{name}: stopped at {shown.value} of {total}"
             place.update({"text/plain": finished}, raw=True)
         shown.close()
+
+
+def watched(
+    work: Callable[[Callable[[], None]], Image.Image],
+    progress: ipywidgets.IntProgress,
+    *controls: ipywidgets.Widget,
+) -> Image.Image:
+    """Do the work while its bar is seen and the controls are locked, so that no second wish waits in line."""
+    progress.value, progress.layout.visibility = 0, "visible"
+    for control in controls:
+        control.disabled = True
+
+    def tick() -> None:
+        progress.value += 1
+
+    try:
+        return work(tick)
+    finally:
+        progress.layout.visibility = "hidden"
+        for control in controls:
+            control.disabled = False
