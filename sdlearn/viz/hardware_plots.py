@@ -35,7 +35,7 @@ def work_and_time(panels: Mapping[str, Mapping[str, tuple[float, float]]]) -> Pl
     plot = Plot(WIDTH, 100 + most * 1.4 * ROW, f"Bars of two kinds. {told}.")
     width = WIDTH / len(panels)
     for k, (title, rows) in enumerate(panels.items()):
-        axes = box(plot, k * width + 110, 34, width - 150, len(rows) * 1.4 * ROW)
+        axes = box(plot, k * width + 125, 34, width - 165, len(rows) * 1.4 * ROW)
         for place, (work, seconds) in enumerate(rows.values()):
             for up, share, look, hatch in ((-0.2, work, LINES[0], ""), (0.2, seconds, LINES[1], "//")):
                 axes.barh(place + up, 100 * share, 0.38, color=look["color"], hatch=hatch, edgecolor="white")
