@@ -461,7 +461,9 @@ def measure_limits(device: torch.device, dtype: torch.dtype, runs: int = 5, quic
 # device carries through a network without computing a number. Its points are put where the roof allows them at best.
 
 # %%
-limits = Limits(max(matmul_rate(CPU, torch.float32, side, 7) for side in (1024, 2048)), copy_rate(CPU, COPIED["cpu"], 7))
+limits = Limits(
+    max(matmul_rate(CPU, torch.float32, side, 7) for side in (1024, 2048)), copy_rate(CPU, COPIED["cpu"], 7)
+)
 print(
     f"{limits.matmul / 1e9:.0f} GFLOP/s, {limits.copy / 1e9:.0f} GB/s; they meet at {limits.matmul / limits.copy:.1f} FLOPs a byte"
 )
@@ -825,7 +827,9 @@ print(f"with its own deep features: differs by at most {(ends - whole).abs().max
 assert (ends - whole).abs().max() < 1e-5
 heard = []
 both_ends(watched(pipe.unet, heard), x, t, context, deep[0])
-rest = time_pairs("ends", lambda: both_ends(pipe.unet, x, t, context, deep[0]), lambda: step(pipe.unet), 15, CPU)
+rest = time_pairs(
+    "ends", lambda: both_ends(pipe.unet, x, t, context, deep[0]), lambda: step(pipe.unet), 15, CPU
+)
 share = sum(flops for kind, flops, *_ in heard if kind != "norm") / work.flops
 print(f"the two ends: {100 * share:.0f} % of the FLOPs, {100 * rest.ratio:.0f} % of the time")
 
@@ -912,7 +916,10 @@ guesses = time_pairs(
     3,
     CPU,
 )
-gain = {name: medians[one] / medians[other] for name, one, other in zip("ABC", [*ways][::2], [*ways][1::2], strict=True)}
+gain = {
+    name: medians[one] / medians[other]
+    for name, one, other in zip("ABC", [*ways][::2], [*ways][1::2], strict=True)
+}
 gain["B"] = medians["+ fused attention"] / medians["+ both questions in one call"]
 for name, factor in (gain | {"D": 1 / guesses.ratio}).items():
     print(f"{name}: {factor:.2f} times quicker")
@@ -1065,6 +1072,7 @@ viz.strip(
 # another had found the same and helped himself by switching it off and on for every picture (issue `#54`). A test that
 # catches it draws *two* pictures and compares the second with the one drawn alone. So does ours:
 
+
 # %%
 def second_alone(make):
     """How far the second picture is from the same one drawn alone: 99 dB if it is equal."""
@@ -1073,4 +1081,6 @@ def second_alone(make):
 
 
 ready.clear()
-print(f"with the bug: {second_alone(with_a_bug):.1f} dB, without: {second_alone(reusing_deep_features):.1f} dB")
+print(
+    f"with the bug: {second_alone(with_a_bug):.1f} dB, without: {second_alone(reusing_deep_features):.1f} dB"
+)
