@@ -74,7 +74,7 @@ EXERCISES = {
     "13.1": Exercise(
         start="How many numbers come out? Each is a sum of products: over which weights?",
         right=2 * 4 * 128 * 16 * 16 * 64 * 3 * 3,
-        praise="Numbers that come out, times the weights of one filter, times two. The numbers that go in do not matter.",
+        praise="Numbers that come out, times the weights of one filter, times two. What goes in does not matter.",
         mistakes=(
             Mistake(
                 4 * 128 * 16 * 16 * 64 * 3 * 3,
@@ -111,7 +111,7 @@ EXERCISES = {
             ),
             Mistake(
                 20.0,
-                "You divided the memory's rate by the intensity. Look at the units: what is (FLOP / byte) times (byte / s)?",
+                "You divided the memory's rate by the intensity. Look at the units: what is FLOP / byte times byte / s?",
             ),
             Mistake(
                 400.0,
@@ -131,7 +131,7 @@ EXERCISES = {
         mistakes=(
             Mistake(
                 lambda ours, theirs: statistics.median(ours) / statistics.median(theirs),
-                "You took medians first, of each rival alone. Then pairs are torn apart: try a machine that slows down.",
+                "You took medians first, of each rival alone: pairs are torn apart. Try a machine that slows down.",
             ),
             Mistake(
                 lambda ours, theirs: statistics.fmean(a / b for a, b in zip(ours, theirs, strict=True)),
@@ -201,8 +201,7 @@ EXERCISES = {
         mistakes=(
             Mistake(
                 keeping_first,
-                "Your function answers every tensor as it did the first. Ask it about two different ones, one after the "
-                "other.",
+                "Your function answers every tensor as it did the first. Ask it about two different ones, in turn.",
             ),
             Mistake(
                 lambda costly: costly,
@@ -214,8 +213,8 @@ EXERCISES = {
                 "Only the last is asked for.",
             ),
         ),
-        otherwise="Ask it about one tensor twice, then about another twice, then about the first. How often is `costly` "
-        "asked, and are all answers right?",
+        otherwise="Ask it about one tensor twice, then about another twice, then about the first. How often is "
+        "`costly` asked, and are all answers right?",
         ask=ask_remembering,
     ),
 }
