@@ -42,7 +42,8 @@ PROMISED = {"unet": frozenset({"attention"})}
 
 # Every chapter may use these, whoever builds them: finished parts are loaded, and the reader's own is swapped into the
 # running pipeline.
-FOR_ALL = frozenset({"pipeline", "checkpoint"})
+# "reuse" wraps the network in the pipeline's loop, long before its idea is told.
+FOR_ALL = frozenset({"pipeline", "checkpoint", "reuse"})
 
 
 @dataclass(frozen=True)

@@ -764,8 +764,8 @@ viz.curves(
     {"change from step to step": moved},
     range(2, 26),
     "step",
-    alt="Two lines over the steps 2 to 25, changes as a share of the size. The belief x0 rises to its highest at step 5 "
-    "and falls; the deep features do the same, less than half as high, and lie above it from the middle on.",
+    alt="Two lines over the steps 2 to 25, changes as a share of the size. The belief x0 rises to its highest at step "
+    "5 and falls; the deep features do the same, less than half as high, and lie above it from the middle on.",
 )
 
 # %% [markdown]
@@ -1041,8 +1041,8 @@ viz.strip(
     {"right": right, "with the bug": wrong},
     ["first", "second"],
     zoom=1.2,
-    alt="Two rows of two pictures. Right: a blue dog on a beach; an orange cat on a red castle in the snow. With the bug: "
-    "the same dog; a red cat, half sunk into a red castle, on a beach.",
+    alt="Two rows of two pictures. Right: a blue dog on a beach; an orange cat on a red castle in the snow. With the "
+    "bug: the same dog; a red cat, half sunk into a red castle, on a beach.",
 )
 
 # %% [markdown]

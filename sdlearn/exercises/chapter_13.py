@@ -111,7 +111,7 @@ EXERCISES = {
             ),
             Mistake(
                 20.0,
-                "You divided the memory's rate by the intensity. Look at the units: what is FLOP / byte times byte / s?",
+                "You divided the memory's rate by the intensity. See the units: what is FLOP / byte times byte / s?",
             ),
             Mistake(
                 400.0,

@@ -67,6 +67,8 @@ def roofline(matmul: float, copy: float, panels: Mapping[str, Mapping[str, Point
     if not points:
         raise ValueError("roofline needs at least one point.")
     ridge = matmul / copy
+    names = list(dict.fromkeys(name for kinds in panels.values() for name in kinds))
+    looks = dict(zip(names, KINDS, strict=False))
     x = np.array([min(0.05, *(x for x, _ in points)) / 2, max(2000.0, *(x for x, _ in points)) * 2])
     low = min(y for _, y in points) / 2
     told = ". ".join(
@@ -90,8 +92,8 @@ def roofline(matmul: float, copy: float, panels: Mapping[str, Mapping[str, Point
         axes = box(plot, 60 + k * width, 34, width - 50, 280)
         roof = np.array([x[0], ridge, x[1]])
         axes.plot(roof, np.minimum(matmul, copy * roof) / 1e9, color=INK, linewidth=1.6)
-        for (name, kind), look in zip(kinds.items(), KINDS, strict=False):
-            style = {"color": look["color"], "marker": look["marker"]}
+        for name, kind in kinds.items():
+            style = {"color": looks[name]["color"], "marker": looks[name]["marker"]}
             axes.plot(
                 *zip(*((a, b / 1e9) for a, b in kind), strict=True),
                 linestyle="",
@@ -109,9 +111,8 @@ def roofline(matmul: float, copy: float, panels: Mapping[str, Mapping[str, Point
         axes.set(xlabel="FLOPs for each byte read or written", ylabel="GFLOP/s" if k == 0 else "")
         axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
         quiet(axes, grid=True)
-    plot.legend(
-        *axes.get_legend_handles_labels(), fontsize=SMALL, frameon=False, loc="lower center", ncols=len(KINDS)
-    )
+    marks = {name: line for axes in plot.axes for line in axes.lines[1:] if (name := line.get_label())}
+    plot.legend(marks.values(), marks, fontsize=SMALL, frameon=False, loc="lower center", ncols=len(KINDS))
     return plot
 
 
