@@ -42,7 +42,7 @@ def test_improvements_are_medians_beside_the_first():
     plot = viz.improvements({"plain": [0.2, 0.1, 0.9], "quick": [0.05, 0.1, 0.04]})
     (axes,) = plot.axes
     assert [bar.get_width() for bar in axes.patches] == [200, 50]
-    assert [line.get_xdata() for line in axes.lines] == [[200, 100, 900], [50, 100, 40]]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[200, 100, 900], [50, 100, 40]]
     assert [text.get_text() for text in axes.texts] == ["x 1.00", "x 4.00"]
     assert "quick: 50, 4.00 times" in plot.alt
 

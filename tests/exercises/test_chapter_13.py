@@ -61,7 +61,7 @@ WRONG = [
     ("13.1", NUMBERS * 64 * 6, "One side"),
     ("13.1", NUMBERS * 18, "one channel only"),
     ("13.2", 200, "the peak"),
-    ("13.2", 40 / 2, "Look at the units"),
+    ("13.2", 40 / 2, "See the units"),
     ("13.2", 2 * 200, "above it"),
     ("13.2", 200 / 40, "the ridge"),
     ("13.3", medians_first, "medians first"),
@@ -87,6 +87,7 @@ WRONG = [
     ("13.4", 9, "How far apart"),
     ("13.5", 10, "New time"),
     ("13.6", none, "then about another"),
+    ("13.6", lambda costly: 3, "asked for"),
 ]
 
 
