@@ -17,7 +17,7 @@
 #
 # Everybody's program is the fastest, on their own machine, in their own benchmark. In this chapter you will build the
 # clock first, and trust it only when it has been caught cheating. Then you will see where the time of a picture goes,
-# how far your machine is from its limits, and what ten years of tricks are worth, one by one.
+# how far your machine is from its limits, and what the known tricks are worth, one by one.
 #
 # | | |
 # |---|---|
@@ -33,12 +33,14 @@
 
 # %%
 import copy
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import get_ident
 from unittest.mock import patch
 
@@ -74,7 +76,8 @@ side, tokens = pipe.unet.config.sample_size, pipe.tokenizer.max_length
 # A picture takes 25 guided steps, and each asks the U-Net twice, with the prompt and without. **Which of these changes
 # saves the most time on your machine?**
 #
-# * **A**: attention in one fused kernel, in place of two matrix products with a softmax between them;
+# * **A**: attention in one fused kernel (a *kernel* is a compiled routine that runs in one go), in place of two
+#   matrix products with a softmax between them;
 # * **B**: both questions of a step as one batch of two, in place of two calls;
 # * **C**: half as many bits: bfloat16 in place of float32;
 # * **D**: 12 steps in place of 25.
@@ -365,6 +368,7 @@ class Shares:
 
 def seconds_by_kind(step: Call, device: torch.device, parts: int = 1) -> Shares:
     """Profile one call of ``parts`` guided steps, after one that warms up."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler says nothing on stderr
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     step()
     with profile(activities=activities) as seen:
@@ -405,8 +409,9 @@ def shares_of(work, seconds):
 viz.work_and_time({"a picture": shares_of(flops, times), "a guided step": shares_of(by_kind, kinds)})
 
 # %% [markdown]
-# Left, the parts of a picture. Nearly all of it is the U-Net, because it runs in every step. The text encoder does not
-# matter. So whoever wants speed begins with the U-Net.
+# Above the share of the FLOPs, below it, hatched, the share of the time. Left, the parts of a picture. Nearly all of it
+# is the U-Net, because it runs in every step. The text encoder does not matter. So whoever wants speed begins with the
+# U-Net.
 #
 # Right, inside a step. `other` is all that is neither of the three: norms, activations, additions, copies. Nobody
 # counts its operations, they are so few; its share of the *time* is no such trifle. **Time is not proportional to
@@ -695,8 +700,7 @@ viz.improvements(seconds)
 # a matter of the processor: with instructions for it, it helps; without, it can be slower.
 #
 # One rung is missing. `torch.compile` writes a program for this network and this shape. It needs a C++ compiler and a
-# minute, so it is not run here. Measured by `sdlearn bench`, on the machine with two cores that built the saved copy of
-# this chapter:
+# minute, so it is not run here. Measured by `sdlearn bench`, on two cores:
 
 # %%
 RECORDED = {  # data/benchmarks/2026-11-21-cpu-scenes-float32.json and ...-bfloat16-compiled.json: ms a guided step
@@ -843,7 +847,7 @@ print(f"the two ends: {100 * share:.0f} % of the FLOPs, {100 * rest.ratio:.0f} %
 # Now all three ways, on twelve prompts of combinations that the model was never trained on. Each setting draws the same
 # prompts from the same noise, by turns, in two rounds. Two judges look at the pictures. *PSNR* asks: is it the picture
 # of the full run? The oracle (chapter 09) asks: is all there that the prompt names? The first question is easy to
-# measure and seldom the one that matters.
+# measure and seldom the one that matters. In both panels of the figure, left is quicker and up is better.
 
 # %%
 NAMES = ["25 steps", "guided 40 %", "cache 2", "cache 5", "8 steps", "unipc 8 steps", "8 steps + guided 40 %"]
@@ -855,7 +859,7 @@ drawn, spent = {name: [] for name in NAMES}, {name: [] for name in NAMES}
 for half in (cases[:6], cases[6:]):
     for name in NAMES:
         asked = full | every[name]
-        took, images = clocked(lambda: draw(pipe, half, record=False, **asked), CPU)  # noqa: B023
+        took, images = clocked(partial(draw, pipe, half, record=False, **asked), CPU)
         drawn[name] += images
         spent[name].append(took)
 
@@ -934,7 +938,7 @@ assert 1 / guesses.ratio > 1.2
 
 # %% [markdown]
 # D leaves out half of the work, so on any machine it should come near a factor of two. The others have to find their
-# gain in how the work is done. (It is also the only one that changes the picture.)
+# gain in how the work is done. (It is also the one that changes the picture most.)
 #
 # ## 7 · The marks of others
 #
@@ -960,9 +964,9 @@ viz.rates(speeds, [mine])
 # Even the best published programs reach about a third of an A100, and a smaller share of an H100. A quicker card is
 # harder to keep busy: one picture is too little work for it, and more of the time goes into everything that is not a
 # large product. (The maker's peak is of a large one. The page does not say which H100 it was; the peak is that of the
-# SXM card.) On two cores, the same network is near the roof, because there the roof is low. No figure of this package
-# on a card stands here: none was measured. Figures of different pages are of different machines and days; compare only
-# what was measured by turns.
+# SXM card.) On two cores the same network reaches three quarters of the peak: where the roof is low, it is soon
+# reached. No figure of this package on a card stands here: none was measured. Figures of different pages are of
+# different machines and days; compare only what was measured by turns.
 #
 # What each change was worth there, for one card and one program (A100, diffusers, 30 steps):
 
@@ -1101,7 +1105,7 @@ check("13.1", answer)
 # many GFLOP/s does it reach at best?
 
 # %%
-answer = ...
+answer = ...  # GFLOP/s; the peak is 200
 check("13.2", answer)
 
 
@@ -1215,21 +1219,20 @@ assert gap < 1e-5 and off <= 1
 # ## Sources
 #
 # * S. Williams, A. Waterman, D. Patterson: *Roofline: An Insightful Visual Performance Model for Multicore
-#   Architectures*, Communications of the ACM 52 (2009). The roof.
-# * X. Ma, G. Fang, X. Wang: *DeepCache: Accelerating Diffusion Models for Free* (2024),
-#   [arXiv:2312.00858](https://arxiv.org/abs/2312.00858). Reuse of deep features: section 3.3.
-# * T. Kynkäänniemi et al.: *Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in
-#   Diffusion Models* (2024), [arXiv:2404.07724](https://arxiv.org/abs/2404.07724). Guidance for some steps.
+#   Architectures*, Communications of the ACM 52 (2009). The roof. * X. Ma, G. Fang, X. Wang: *DeepCache: Accelerating
+# Diffusion Models for Free* (2024),   [arXiv:2312.00858](https://arxiv.org/abs/2312.00858). Reuse of deep features:
+# section 3.3. * T. Kynkäänniemi et al.: *Applying Guidance in a Limited Interval Improves Sample and Distribution
+# Quality in   Diffusion Models* (2024), [arXiv:2404.07724](https://arxiv.org/abs/2404.07724). Guidance for some steps.
 # * C. Lu et al.: *DPM-Solver++* (2022), [arXiv:2211.01095](https://arxiv.org/abs/2211.01095), the solver of the full
-#   run; W. Zhao et al.: *UniPC* (2023), [arXiv:2302.04867](https://arxiv.org/abs/2302.04867).
-# * E. B. Wilson: *Probable Inference, the Law of Succession, and Statistical Inference* (1927). The intervals.
-# * PyTorch forum: [how to measure execution time](https://discuss.pytorch.org/t/how-to-measure-execution-time-in-pytorch/111458).
-#   A card returns before it is done; warm up and wait.
-# * Marks of section 7: [fal.ai](https://github.com/fal-ai/stable-diffusion-benchmarks) (A100, steps a second),
-#   [stable-fast](https://github.com/chengzeyi/stable-fast) (H100, steps a second), and the
-#   [tables of the diffusers project](https://huggingface.co/datasets/sayakpaul/sample-datasets) to its
-#   [diffusion-fast](https://github.com/huggingface/diffusion-fast) (A100, seconds of 30 steps). The makers' peaks, as
-#   G. Lockwood collects them: [A100](https://glennklockwood.com/garden/processors/A100),
-#   [H100](https://glennklockwood.com/garden/processors/h100).
-# * This package's own records: `sdlearn bench` and `sdlearn eval --savings`, in `data/benchmarks`.
-# * DeepCache, issue [54](https://github.com/horseee/DeepCache/issues/54). The bug of section 9.
+# run; W. Zhao et al.: *UniPC* (2023), [arXiv:2302.04867](https://arxiv.org/abs/2302.04867). * E. B. Wilson: *Probable
+# Inference, the Law of Succession, and Statistical Inference* (1927). The intervals. * PyTorch forum: [how to measure
+# execution time](https://discuss.pytorch.org/t/how-to-measure-execution-time-in-pytorch/111458).   A card returns
+# before it is done; warm up and wait. * Marks of section 7:
+# [fal.ai](https://github.com/fal-ai/stable-diffusion-benchmarks) (A100, steps a second),
+# [stable-fast](https://github.com/chengzeyi/stable-fast) (H100, steps a second), and the   [tables of the diffusers
+# project](https://huggingface.co/datasets/sayakpaul/sample-datasets) to its
+# [diffusion-fast](https://github.com/huggingface/diffusion-fast) (A100, seconds of 30 steps). The makers' peaks, as
+# G. Lockwood collects them: [A100](https://glennklockwood.com/garden/processors/A100),
+# [H100](https://glennklockwood.com/garden/processors/h100). * This package's own records: `sdlearn bench` and `sdlearn
+# eval --savings`, in `data/benchmarks`. * DeepCache, issue [54](https://github.com/horseee/DeepCache/issues/54). The
+# bug of section 9.
