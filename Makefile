@@ -25,7 +25,7 @@ help:
 	@echo "make eval       does the model draw what it is told? 500 seen and 500 held-out captions, with intervals"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make bench      how fast is it here, beside diffusers and what this machine can do at most (more: ARGS=--scaling)"
-	@echo "make notebooks  build and execute the notebooks from notebooks/source (one of them: ARGS=03)"
+	@echo "make notebooks  build and execute the notebooks from notebooks/source (one of them: ARGS=03), and the README's table of them"
 	@echo "make oneness    compare the package with what the notebooks show of it"
 	@echo "make classroom  write dist/sdlearn-classroom.zip: notebooks, package, data; no solutions"
 	@echo "make lint       check style, format and spelling"
@@ -74,6 +74,7 @@ lab: $(VENV)/.installed-dev
 
 notebooks: $(VENV)/.installed-dev
 	$(PY) tools/notebooks.py $(ARGS)
+	$(PY) tools/readme.py
 
 oneness: $(VENV)/.installed-dev
 	$(PY) tools/oneness.py check

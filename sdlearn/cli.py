@@ -1,8 +1,8 @@
 """The command line: ``sdlearn txt2img "an orange cat on a red castle"``.
 
-Here are the arguments and the exit codes; what each command does is in commands.py and
-drawing_commands.py. Exit codes: 0 done, 1 a
-check failed, 2 bad input (one message on stderr, no file written), 130 interrupted.
+Here are the arguments and the exit codes; what each command does is in commands.py, drawing_commands.py and
+measuring_commands.py. Exit codes: 0 done, 1 a check failed, 2 bad input (one message on stderr, no file written),
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sdlearn import __version__, commands, drawing_commands
+from sdlearn import __version__, commands, drawing_commands, measuring_commands
 from sdlearn.wording import for_command_line
 
 SAMPLER_NAMES = (
@@ -206,7 +206,9 @@ def add_training_commands(command: Command) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="such as training.steps=100"
     )
 
-    evaluate = command("eval", commands.evaluate, "does the model draw what it is told? with 95 %% intervals")
+    evaluate = command(
+        "eval", measuring_commands.evaluate, "does the model draw what it is told? with 95 %% intervals"
+    )
     evaluate.add_argument(
         "--n", type=count, default=500, help="captions of each kind, seen and held out (500)"
     )
@@ -249,7 +251,7 @@ def add_bench_command(command: Command) -> None:
     """bench."""
     bench = command(
         "bench",
-        commands.bench,
+        measuring_commands.bench,
         "how fast is it here, beside what this machine can do at most; --model sd15: with random weights in the shape "
         "of Stable Diffusion 1.5",
     )

@@ -331,7 +331,7 @@ def test_options_that_a_made_up_model_does_not_have_are_refused(capsys):
 
 def test_only_a_model_found_by_its_name_is_timed_in_fresh_processes():
     from sdlearn.cli import build_parser
-    from sdlearn.commands import is_named
+    from sdlearn.measuring_commands import is_named
 
     given = ([], ["--vae", "x"], ["--save-memory"], ["--tokenizer", "x"], ["--compile"], ["--model", "sd15"])
     found = [is_named(build_parser().parse_args(["bench", *more])) for more in given]

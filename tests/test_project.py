@@ -39,10 +39,11 @@ LAYERS = [
     {"checkpoint"},
     {"safety"},
     {"networks"},
+    {"stages"},
     {"pipeline"},
     {"scenes"},
     {"viz", "training", "evaluate", "savings", "environment", "bench", "exercises"},
-    {"commands", "drawing_commands", "wording"},
+    {"commands", "drawing_commands", "measuring_commands", "wording"},
     {"cli"},
     {"__main__"},
 ]

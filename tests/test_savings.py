@@ -136,7 +136,7 @@ def test_the_command_saves_figures_and_a_picture(tmp_path, monkeypatch, capsys):
         assert main([*command, *more]) == 2
         assert "--savings compares with 25 steps" in capsys.readouterr().err
     with monkeypatch.context() as without:
-        without.setitem(sys.modules, "sdlearn.viz.speed_plots", None)
+        without.setitem(sys.modules, "sdlearn.viz", None)
         assert main([*command, "--out", "third.json"]) == 2
     assert "a figure needs" in capsys.readouterr().err and len(asked) == 1
     Path("other.png").touch()
