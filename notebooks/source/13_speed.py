@@ -128,8 +128,8 @@ viz.curves(
 # backup or a hot processor can make it slower. A mean is drawn away by each of them; the *median* hardly.
 #
 # Two more flaws cannot be seen. Machines change while one measures: they heat up, they get neighbours. Imagine one
-# where each call takes 2 % longer than the first did before it. Two rivals run on it, exactly equal. First twenty calls
-# of one and then twenty of the other; then by turns:
+# that slows down: each call takes longer than the one before, by 2 % of the first. Two rivals run on it, exactly equal.
+# First twenty calls of one and then twenty of the other; then by turns:
 
 # %%
 slowing = [1 + 0.02 * k for k in range(40)]  # seconds of the k-th call, whoever it is
@@ -998,7 +998,7 @@ shipped = {name: pipe.txt2img(PROMPT, seed=SEED, **more).images[0] for name, mor
 with (
     patch("sdlearn.speed.Together", Together),
     patch("sdlearn.speed.groups_of", groups_of),
-    patch("sdlearn.pipeline.reusing_deep_features", reusing_deep_features),
+    patch("sdlearn.reuse.reusing_deep_features", reusing_deep_features),
 ):
     ours = {name: pipe.txt2img(PROMPT, seed=SEED, **more).images[0] for name, more in wishes.items()}
 for name in wishes:
@@ -1036,7 +1036,7 @@ def dog_then_cat(steps):
 
 
 right = dog_then_cat(25)
-with patch("sdlearn.pipeline.reusing_deep_features", with_a_bug):
+with patch("sdlearn.reuse.reusing_deep_features", with_a_bug):
     wrong = dog_then_cat(25)
 for name, pair in {"first picture": (wrong[0], right[0]), "second picture": (wrong[1], right[1])}.items():
     print(f"{name}: PSNR to the right one {psnr(*pair):.1f} dB")
@@ -1068,14 +1068,16 @@ viz.strip(
 # that the next call is whole, by luck.
 #
 # It happens in real programs. A user of DeepCache saw the quality fall "after multi-inferences", with an interval of 3;
-# another had found the same and helped himself by switching it off and on for every picture (issue `#54`). A test that
-# catches it draws *two* pictures and compares the second with the one drawn alone. So does ours:
+# another had met it after a change of settings, and helped himself by switching it off and on again (issue `#54`; the
+# line at fault is not named there). A review of Unsloth's program asks that what is kept be reset before each picture
+# (pull request `#6703`). A test that catches it draws *two* pictures and compares the second with the one drawn alone.
+# So does ours:
 
 
 # %%
 def second_alone(make):
     """How far the second picture is from the same one drawn alone: 99 dB if it is equal."""
-    with patch("sdlearn.pipeline.reusing_deep_features", make):
+    with patch("sdlearn.reuse.reusing_deep_features", make):
         return psnr(dog_then_cat(25)[1], right[1])
 
 
@@ -1204,7 +1206,7 @@ print(f"the roof over 2 FLOPs a byte: {roof(2, 1, limits.matmul, limits.copy) / 
 again = joint_layers([layer.to_q, layer.to_k, layer.to_v])(places)
 gap = max(float((a - b).abs().max()) for a, b in zip(three, again, strict=True))
 print(f"joint layers differ from three by at most {gap:.0e}")
-with patch("sdlearn.pipeline.reusing_deep_features", reusing):
+with patch("sdlearn.reuse.reusing_deep_features", reusing):
     short = pipe.txt2img(PROMPT, seed=SEED, cache_interval=2).images[0]
 off = np.abs(np.asarray(short, int) - np.asarray(shipped["cache 2"], int)).max()
 print(f"the short reuse differs from the long one by at most {off} of 255")
@@ -1219,20 +1221,22 @@ assert gap < 1e-5 and off <= 1
 # ## Sources
 #
 # * S. Williams, A. Waterman, D. Patterson: *Roofline: An Insightful Visual Performance Model for Multicore
-#   Architectures*, Communications of the ACM 52 (2009). The roof. * X. Ma, G. Fang, X. Wang: *DeepCache: Accelerating
-# Diffusion Models for Free* (2024),   [arXiv:2312.00858](https://arxiv.org/abs/2312.00858). Reuse of deep features:
-# section 3.3. * T. Kynkäänniemi et al.: *Applying Guidance in a Limited Interval Improves Sample and Distribution
-# Quality in   Diffusion Models* (2024), [arXiv:2404.07724](https://arxiv.org/abs/2404.07724). Guidance for some steps.
+#   Architectures*, Communications of the ACM 52 (2009). The roof.
+# * X. Ma, G. Fang, X. Wang: *DeepCache: Accelerating Diffusion Models for Free* (2024),
+#   [arXiv:2312.00858](https://arxiv.org/abs/2312.00858). Reuse of deep features: section 3.3.
+# * T. Kynkäänniemi et al.: *Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in
+#   Diffusion Models* (2024), [arXiv:2404.07724](https://arxiv.org/abs/2404.07724). Guidance for some steps.
 # * C. Lu et al.: *DPM-Solver++* (2022), [arXiv:2211.01095](https://arxiv.org/abs/2211.01095), the solver of the full
-# run; W. Zhao et al.: *UniPC* (2023), [arXiv:2302.04867](https://arxiv.org/abs/2302.04867). * E. B. Wilson: *Probable
-# Inference, the Law of Succession, and Statistical Inference* (1927). The intervals. * PyTorch forum: [how to measure
-# execution time](https://discuss.pytorch.org/t/how-to-measure-execution-time-in-pytorch/111458).   A card returns
-# before it is done; warm up and wait. * Marks of section 7:
-# [fal.ai](https://github.com/fal-ai/stable-diffusion-benchmarks) (A100, steps a second),
-# [stable-fast](https://github.com/chengzeyi/stable-fast) (H100, steps a second), and the   [tables of the diffusers
-# project](https://huggingface.co/datasets/sayakpaul/sample-datasets) to its
-# [diffusion-fast](https://github.com/huggingface/diffusion-fast) (A100, seconds of 30 steps). The makers' peaks, as
-# G. Lockwood collects them: [A100](https://glennklockwood.com/garden/processors/A100),
-# [H100](https://glennklockwood.com/garden/processors/h100). * This package's own records: `sdlearn bench` and `sdlearn
-# eval --savings`, in `data/benchmarks`. * DeepCache, issue [54](https://github.com/horseee/DeepCache/issues/54). The
-# bug of section 9.
+#   run; W. Zhao et al.: *UniPC* (2023), [arXiv:2302.04867](https://arxiv.org/abs/2302.04867).
+# * E. B. Wilson: *Probable Inference, the Law of Succession, and Statistical Inference* (1927). The intervals.
+# * PyTorch forum: [how to measure execution time](https://discuss.pytorch.org/t/how-to-measure-execution-time-in-pytorch/111458).
+#   A card returns before it is done; warm up and wait.
+# * Marks of section 7: [fal.ai](https://github.com/fal-ai/stable-diffusion-benchmarks) (A100, steps a second),
+#   [stable-fast](https://github.com/chengzeyi/stable-fast) (H100, steps a second), and the
+#   [tables of the diffusers project](https://huggingface.co/datasets/sayakpaul/sample-datasets) to its
+#   [diffusion-fast](https://github.com/huggingface/diffusion-fast) (A100, seconds of 30 steps). The makers' peaks, as
+#   G. Lockwood collects them: [A100](https://glennklockwood.com/garden/processors/A100),
+#   [H100](https://glennklockwood.com/garden/processors/h100).
+# * This package's own records: `sdlearn bench` and `sdlearn eval --savings`, in `data/benchmarks`.
+# * DeepCache, issue [54](https://github.com/horseee/DeepCache/issues/54); Unsloth, pull request
+#   [6703](https://github.com/unslothai/unsloth/pull/6703). The bug of section 9.
