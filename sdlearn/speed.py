@@ -3,8 +3,7 @@
 ``prepared(unet)`` is the U-Net of chapter 02, line by line, and shares its weights and hooks. Only single layers have
 another ``forward``:
 
-- layers that are asked about the same tensor answer in one product: queries, keys and values of self-attention; what
-  all residual blocks make of the time; the text's keys and values, at the first step alone: the text stays the same;
+- layers that are asked about the same tensor answer in one product (sdlearn.together);
 - on a CPU, weights lie in the order in which oneDNN's kernels read them. PyTorch sorts them anew at every call, which
   takes longer than the convolution itself where a picture is small;
 - on a CPU in bfloat16, long attention is two matrix products a head: there the fused kernel does not use the
@@ -15,7 +14,6 @@ Layers that somebody has changed (an adapter, a ``forward`` of their own) stay a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
@@ -23,12 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdlearn.attention import Attention
+from sdlearn.together import Linear, Together, groups_of
 
 LONG = 1024  # places from which on attention in bfloat16 is quicker head by head
 AT_ONCE = 512  # places that ask together: their scores stay in the processor's cache
 MANY_PRODUCTS = 10_000_000  # below, a linear layer in float32 is quicker as it is
-
-Linear = Callable[[Tensor], Tensor]
 
 
 def prepared(unet: nn.Module) -> nn.Module:
@@ -45,8 +42,9 @@ def prepared(unet: nn.Module) -> nn.Module:
     sorting = weight.device.type == "cpu" and torch.backends.mkldnn.enabled and packing_works(weight.dtype)
     layers = {name: layer for name, layer in network.named_modules() if untouched(layer, weight.dtype)}
     linear = {name: layer for name, layer in layers.items() if type(layer) is nn.Linear}
+    product = PackedLinear if sorting else as_it_is
     for group, lasting in groups_of(linear):
-        together = Together([linear.pop(name) for name in group], sorting, lasting)
+        together = Together([linear.pop(name) for name in group], product, lasting)
         for number, name in enumerate(group):
             layers[name].forward = together.member(number)
     if not sorting:
@@ -79,55 +77,9 @@ def untouched(layer: nn.Module, dtype: torch.dtype) -> bool:
     return plain and not {"forward", "attend"} & set(vars(layer))
 
 
-def groups_of(layers: dict[str, nn.Linear]) -> list[tuple[list[str], bool]]:
-    """Names of layers that are asked about the same tensor, and whether it is the same in all steps."""
-    text = [name for name in layers if name.endswith(("attn2.to_k", "attn2.to_v"))]
-    time = [name for name in layers if name.endswith("time_emb_proj")]
-    places = [name.removesuffix("q") for name in layers if name.endswith("attn1.to_q")]
-    own = [[at + one for one in "qkv"] for at in places if {at + "k", at + "v"} <= set(layers)]
-    found = [(text, True), (time, False), *((group, False) for group in own)]
-    return [(group, lasting) for group, lasting in found if alike([layers[name] for name in group])]
-
-
-def alike(layers: Sequence[nn.Linear]) -> bool:
-    """Whether there are layers, and all ask for as many numbers, and have a bias or have none."""
-    return len({(layer.in_features, layer.bias is None) for layer in layers}) == 1
-
-
-class Together:
-    """Linear layers that are asked about the same tensor: one product for all of them."""
-
-    def __init__(self, layers: Sequence[nn.Linear], sorting: bool, lasting: bool):
-        self.widths = [layer.out_features for layer in layers]
-        self.lasting = lasting  # answers are kept for the next step; else until the last layer has been asked
-        self.question: Tensor | None = None
-        self.joint: Tensor | None = None
-        self.answers: tuple[Tensor, ...] = ()  # parts of the joint one
-        self.changed = (0, 0)
-        with torch.no_grad():
-            weight = torch.cat([layer.weight for layer in layers])
-            bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
-        self.product: Linear = PackedLinear(weight, bias) if sorting else lambda x: F.linear(x, weight, bias)
-
-    def member(self, number: int) -> Linear:
-        """What stands for the ``forward`` of layer ``number``."""
-
-        def forward(x: Tensor) -> Tensor:
-            if x is not self.question or self.changed != (version(x), version(self.joint)):
-                self.question, self.joint = x, self.product(x)
-                self.changed = version(x), version(self.joint)
-                self.answers = self.joint.split(self.widths, dim=-1)
-            answer = self.answers[number]
-            if number == len(self.widths) - 1 and not self.lasting:
-                self.question, self.joint, self.answers = None, None, ()
-            return answer
-
-        return forward
-
-
-def version(x: Tensor) -> int:
-    """How often ``x`` was changed in place, as PyTorch counts it; in inference mode it does not."""
-    return 0 if x.is_inference() else x._version
+def as_it_is(weight: Tensor, bias: Tensor | None) -> Linear:
+    """What ``nn.Linear`` answers, by the same operator."""
+    return lambda x: F.linear(x, weight, bias)
 
 
 class PackedLinear:

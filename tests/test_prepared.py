@@ -12,7 +12,8 @@ from sdlearn import speed
 from sdlearn.attention import Attention
 from sdlearn.compiled import CompiledUNet
 from sdlearn.pipeline import StableDiffusion
-from sdlearn.speed import PackedConv2d, PackedLinear, Together, attend_in_portions, of_each_place, prepared
+from sdlearn.speed import PackedConv2d, PackedLinear, attend_in_portions, of_each_place, prepared
+from sdlearn.together import Together
 from tests.small_pipeline import randomise, small_model, small_pipeline
 
 PROMPT = "an orange cat standing on a red castle"

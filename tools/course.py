@@ -24,7 +24,9 @@ CHAPTERS = {
     "11": ("inpainting",),
     # The rest of checkpoint/ guards against broken, odd and hostile files: craft, not idea.
     "12": ("checkpoint/header", "checkpoint/single_file_names"),
-    "13": ("bench",),
+    # The rest of bench/ puts tables together and measures rivals; the rest of speed.py sorts weights for one library of
+    # one kind of processor: craft, not idea.
+    "13": ("bench/timing", "bench/limits", "bench/kinds", "together", "reuse"),
 }
 
 # Modules whose chapter is still to come. When a chapter is written, its modules leave this list. It only shrinks:

@@ -33,6 +33,7 @@ BUILDS = {
     "07": "a text tower, trained against pictures until a matrix turns diagonal; why a cat is orange",
     "08": "which place of the picture looks at which word, and what happens when one meddles",
     "09": "from a classifier's gradient to the guidance scale and the negative prompt",
+    "13": "a fair clock, the roof of your machine, the same picture sooner, and what it costs to do less",
 }
 
 # Chapter -> how the description of its picture begins in the notebook.
@@ -47,6 +48,7 @@ SHOWN = {
     "07": "Matrices",
     "08": "Maps of attention",
     "09": "Five pictures from the same",
+    "13": "Five rows of six pictures.",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +59,7 @@ class Shares:
 
 def seconds_by_kind(step: Call, device: torch.device, parts: int = 1) -> Shares:
     """Profile one call of ``parts`` guided steps, after one that warms up."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler says nothing on stderr
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     step()
     with profile(activities=activities) as seen:
