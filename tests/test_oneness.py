@@ -6,7 +6,7 @@ from pathlib import Path
 import oneness
 import pytest
 import rewrite
-from course import CHAPTERS, WAITING, WAITING_AT_FIRST, Course
+from course import CHAPTERS, Course
 
 COURSE = Course()
 
@@ -96,6 +96,13 @@ class Noise:
         # the root
         self.root = math.sqrt(sigma)
 '''
+CHAPTER_3 = '''\
+# %%
+# -> sdlearn/looking.py
+def stare(x):
+    """At x."""
+    return x
+'''
 AGAIN = '''\
 # %%
 # -> sdlearn/net.py
@@ -126,13 +133,14 @@ def look(x):
 
 @dataclass
 class Small:
-    """A made-up course of two written chapters, and one to come."""
+    """A made-up course of three chapters."""
 
     course: Course
 
     def file(self, name: str) -> Path:
-        places = {"1": "notebooks/source/01_noise.py", "2": "notebooks/source/02_net.py"}
-        return self.course.root / places.get(name, f"sdlearn/{name}.py")
+        chapters = {"1": "01_noise", "2": "02_net", "3": "03_looking"}
+        place = f"notebooks/source/{chapters[name]}.py" if name in chapters else f"sdlearn/{name}.py"
+        return self.course.root / place
 
     def read(self, name: str) -> str:
         return self.file(name).read_text(encoding="utf-8")
@@ -152,9 +160,8 @@ class Small:
 @pytest.fixture
 def small(tmp_path) -> Small:
     chapters = {"01": ("noise",), "02": ("net",), "03": ("looking",)}
-    later = frozenset({"looking"})
-    made = Small(Course(tmp_path, chapters, later, later | {"noise"}, {"net": later}))
-    texts = {"noise": NOISE, "net": NET, "looking": LOOKING, "1": CHAPTER_1, "2": CHAPTER_2}
+    made = Small(Course(tmp_path, chapters, {"net": frozenset({"looking"})}))
+    texts = {"noise": NOISE, "net": NET, "looking": LOOKING, "1": CHAPTER_1, "2": CHAPTER_2, "3": CHAPTER_3}
     for name, text in texts.items():
         made.write(name, text)
     made.write("__init__", '_HOME = {"Noise": "noise", "stare": "looking"}\n')
@@ -167,8 +174,7 @@ def test_notebooks_and_package_are_one():
 
 def test_the_table_names_modules_that_exist_each_once():
     modules = [module for modules in CHAPTERS.values() for module in modules]
-    assert len(set(modules)) == len(modules) and WAITING <= set(modules)
-    assert len(WAITING_AT_FIRST) == 15  # frozen: it never grows, and WAITING is within it
+    assert len(set(modules)) == len(modules)
     missing = [path for module in modules for path in COURSE.files(module) if not path.is_file()]
     assert missing == []
 
@@ -305,23 +311,6 @@ def test_a_long_difference_is_cut(small):
     )
     (fault,) = small.faults()
     assert 30 < len(fault.split("\n")) < 40 and "more lines" in fault
-
-
-def test_the_waiting_list_shrinks_when_a_chapter_is_written(small):
-    small.course.root.joinpath("notebooks/source/03_looking.py").write_text("# %%\n1\n", encoding="utf-8")
-    (fault,) = small.faults()
-    assert fault == "chapter 03 is written: take looking off the waiting list in course.py"
-    small.course = replace(small.course, waiting=frozenset())
-    (fault,) = small.faults()
-    assert fault == "sdlearn/looking.py:4: no notebook shows stare of chapter 03"
-
-
-def test_the_waiting_list_never_grows(small):
-    chapters = {**small.course.chapters, "04": ("new",)}
-    waiting = small.course.waiting | {"new"}
-    small.course = replace(small.course, chapters=chapters, waiting=waiting)
-    (fault,) = small.faults()
-    assert fault == "new was never on the waiting list of course.py, and the list only shrinks"
 
 
 def test_a_module_of_the_table_must_exist(small):

@@ -29,14 +29,6 @@ CHAPTERS = {
     "13": ("bench/timing", "bench/limits", "bench/kinds", "together", "reuse"),
 }
 
-# Modules whose chapter is still to come. When a chapter is written, its modules leave this list. It only shrinks:
-# a new module is written together with its chapter.
-WAITING = frozenset()
-WAITING_AT_FIRST = frozenset(
-    "schedule blocks unet denoise spacing samplers "
-    "vae tokenizer clip attention guidance pipeline inpainting checkpoint bench".split()
-)
-
 # A module -> modules of later chapters that it imports inside a function, as a promise to the reader:
 # the U-Net may hold transformers that chapter 08 builds; a drawing may have a mask (11), and save work (13).
 PROMISED = {"unet": frozenset({"attention"}), "stages": frozenset({"inpainting", "reuse"})}
@@ -52,8 +44,6 @@ class Course:
 
     root: Path = ROOT
     chapters: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: CHAPTERS)
-    waiting: frozenset[str] = WAITING
-    waiting_at_first: frozenset[str] = WAITING_AT_FIRST
     promised: Mapping[str, frozenset[str]] = field(default_factory=lambda: PROMISED)
 
     def sources(self) -> list[Path]:

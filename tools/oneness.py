@@ -39,21 +39,10 @@ LONGEST_DIFFERENCE = 30  # lines that are printed of one
 def check(course: Course) -> list[str]:
     """Every way in which notebooks and package are not one, each with its place; an empty list if they are."""
     return [
-        *waiting_faults(course),
         *(fault for source in course.sources() for fault in source_faults(course, source)),
         *shown_faults(course),
         *module_import_faults(course),
     ]
-
-
-def waiting_faults(course: Course) -> Iterator[str]:
-    """The list of modules whose chapter is to come only shrinks, and shrinks when a chapter is written."""
-    for module in sorted(course.waiting - course.waiting_at_first):
-        yield f"{module} was never on the waiting list of course.py, and the list only shrinks"
-    for chapter, modules in course.chapters.items():
-        for module in sorted(course.waiting.intersection(modules)):
-            if course.written(chapter):
-                yield f"chapter {chapter} is written: take {module} off the waiting list in course.py"
 
 
 def source_faults(course: Course, source: Path) -> Iterator[str]:
@@ -120,7 +109,7 @@ def shown_faults(course: Course) -> Iterator[str]:
     for (target, name), found in places.items():
         if len(found) > 1:
             yield f"{found[-1]}: {name} of {target} is shown before, at {', '.join(found[:-1])}"
-    built = [one for modules in course.chapters.values() for one in modules if one not in course.waiting]
+    built = [one for modules in course.chapters.values() for one in modules]
     for path in [path for module in built for path in course.files(module)]:
         target = course.short(path)
         if not path.is_file():
@@ -163,7 +152,7 @@ def module_import_faults(course: Course) -> Iterator[str]:
     """Imports of a chapter's module from modules that a later chapter builds."""
     for chapter, modules in course.chapters.items():
         for module in modules:
-            for path in course.files(module) if module not in course.waiting else ():
+            for path in course.files(module):
                 tree = read_module(path)[0] if path.is_file() else ast.Module([], [])
                 for other, line, inside in sorted(set(uses(tree, homes(course), course.module_of))):
                     if course.later(other, chapter) and not (
