@@ -31,7 +31,9 @@ def options():
     (commands,) = [
         action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)
     ]
-    flags = {flag for one in commands.choices.values() for action in one._actions for flag in action.option_strings}
+    flags = {
+        flag for one in commands.choices.values() for action in one._actions for flag in action.option_strings
+    }
     return {f"sdlearn {name}" for name in commands.choices} | flags
 
 
@@ -50,7 +52,11 @@ def found(name):
 
 
 def test_each_line_of_the_tables_is_a_row_and_there_are_as_many_terms_as_one_can_read():
-    lines = [line for line in TEXT.splitlines() if line.startswith("|") and not line.startswith(("| English", "|---"))]
+    lines = [
+        line
+        for line in TEXT.splitlines()
+        if line.startswith("|") and not line.startswith(("| English", "|---"))
+    ]
     assert len(lines) == len(ROWS)
     assert 60 <= len(ROWS) <= 120
 
