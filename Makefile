@@ -13,7 +13,7 @@ PROMPT = an orange cat standing on a red castle
 GPU_PYTHON ?= $(PYTHON)
 RUN ?= runs/gpu
 
-.PHONY: help demo test quick browser lint train eval bench lab notebooks oneness classroom clean
+.PHONY: help demo test quick browser lint train eval bench lab notebooks oneness classroom teacher clean
 .PHONY: gpu gpu-test gpu-bench gpu-train gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-classifier gpu-decoder gpu-eval
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make notebooks  build and execute the notebooks from notebooks/source (one of them: ARGS=03), and the README's table of them"
 	@echo "make oneness    compare the package with what the notebooks show of it"
 	@echo "make classroom  write dist/sdlearn-classroom.zip: notebooks, package, data; no solutions"
+	@echo "make teacher    write dist/sdlearn-teacher.zip: the same with solutions, teacher's guide, exam and answers"
 	@echo "make lint       check style, format and spelling"
 	@echo "make gpu        on an NVIDIA GPU: gpu-test gpu-bench gpu-vae gpu-clip gpu-oracle gpu-unet gpu-pixels gpu-classifier gpu-decoder gpu-eval"
 	@echo "make clean      delete the environment, outputs and caches"
@@ -58,7 +59,7 @@ browser: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m codespell_lib README.md CONTRIBUTING.md notebooks/source sdlearn tests tools
+	$(PY) -m codespell_lib README.md CONTRIBUTING.md notebooks/*.md notebooks/solutions/*.md notebooks/source sdlearn tests tools
 
 train: $(VENV)/.installed-dev
 	$(PY) -m sdlearn train all $(ARGS)
@@ -75,6 +76,7 @@ lab: $(VENV)/.installed-dev
 notebooks: $(VENV)/.installed-dev
 	$(PY) tools/notebooks.py $(ARGS)
 	$(PY) tools/readme.py
+	$(PY) tools/teaching.py
 
 oneness: $(VENV)/.installed-dev
 	$(PY) tools/oneness.py check
@@ -82,6 +84,9 @@ oneness: $(VENV)/.installed-dev
 # Nothing is installed for this: Python's own library is enough.
 classroom:
 	$(PYTHON) tools/classroom.py
+
+teacher:
+	$(PYTHON) tools/classroom.py teacher
 
 # Each part fits into ten minutes on one modern GPU.
 gpu: gpu-test gpu-bench gpu-train gpu-eval

@@ -1,7 +1,8 @@
-"""The zip for a classroom: it works on its own, and holds no solution and no way to one."""
+"""The zip for a classroom works on its own, and holds no solution and no way to one; the teacher's holds them all."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,22 +12,38 @@ import links
 import pytest
 
 
+def extracted(path, kit):
+    """The folder that a zip makes beside itself."""
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(path.parent)
+    return path.parent / kit.name
+
+
+def names_in(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def zipped(tmp_path_factory):
-    return classroom.write(tmp_path_factory.mktemp("zip") / "course.zip")
+    return classroom.write(classroom.CLASSROOM, tmp_path_factory.mktemp("zip") / "course.zip")
 
 
 @pytest.fixture(scope="module")
 def unpacked(zipped):
-    with zipfile.ZipFile(zipped) as archive:
-        archive.extractall(zipped.parent)
-    return zipped.parent / classroom.NAME
+    return extracted(zipped, classroom.CLASSROOM)
+
+
+@pytest.fixture(scope="module")
+def for_teachers(tmp_path_factory):
+    path = tmp_path_factory.mktemp("teacher") / "teacher.zip"
+    return extracted(classroom.write(classroom.TEACHER, path), classroom.TEACHER)
 
 
 def test_it_holds_notebooks_package_data_and_environment(unpacked, repository):
-    names = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
+    names = names_in(unpacked)
     chapters = {f"notebooks/{path.name}" for path in repository.glob("notebooks/*.ipynb")}
     wanted = {"README.md", "LICENSE", "pyproject.toml", "constraints.txt", "environment.yml"}
+    wanted |= {"notebooks/GLOSSARY.md"}
     assert names >= chapters | wanted | {"sdlearn/unet.py", "sdlearn/exercises/core.py"}
     assert names >= {"data/models/scenes/model_index.json", "sdlearn/training/recipes/unet.toml"}
     tracked = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True)
@@ -41,16 +58,37 @@ def test_it_holds_no_solutions_and_nothing_that_is_not_for_readers(unpacked):
     tops = {name.split("/")[0] for name in names}
     assert not tops & {"tests", "tools", "Makefile", ".git", ".ci", "outputs", "runs", "dist"}
     assert not [name for name in names if "__pycache__" in name or name.startswith("notebooks/source")]
+    assert [name for name in names if re.search("exam|teach", name.lower())] == []
     for path in unpacked.rglob("*"):
         if path.suffix in {".py", ".ipynb", ".md", ".toml"}:
             text = path.read_text(encoding="utf-8")
             assert "# solution " not in text and "](solutions" not in text and "/solutions/" not in text, path
 
 
-def test_its_links_lead_somewhere(unpacked):
-    texts = [*unpacked.glob("*.md"), *unpacked.glob("notebooks/*.ipynb")]
+def test_the_teachers_zip_holds_the_same_and_all_that_students_do_not_get(for_teachers, unpacked, repository):
+    names = names_in(for_teachers)
+    sources = repository.glob("notebooks/source/**/*.py")
+    assert names >= names_in(unpacked)
+    assert names >= {path.relative_to(repository).as_posix() for path in sources}
+    solutions = {f"notebooks/solutions/{path.name}" for path in repository.glob("notebooks/[0-9]*.ipynb")}
+    texts = {"TEACHING.md", "EXAM.md", "GLOSSARY.md", "solutions/EXAM.md"}
+    assert names >= solutions | {f"notebooks/{text}" for text in texts} | {"STUDENTS.md"}
+    assert (for_teachers / "STUDENTS.md").read_bytes() == (unpacked / "README.md").read_bytes()
+    chapter = "notebooks/01_forward_diffusion.ipynb"  # as it is: its links to solutions lead somewhere here
+    assert (for_teachers / chapter).read_bytes() == (repository / chapter).read_bytes()
+
+
+@pytest.mark.parametrize("kit", ["unpacked", "for_teachers"])
+def test_its_links_lead_somewhere(kit, request):
+    folder = request.getfixturevalue(kit)
+    texts = [*folder.glob("*.md"), *folder.glob("notebooks/**/*.md"), *folder.glob("notebooks/**/*.ipynb")]
     assert len(texts) >= 2
-    assert [dead for path in texts for dead in links.dead_links(path, unpacked)] == []
+    assert [dead for path in texts for dead in links.dead_links(path, folder)] == []
+
+
+def test_a_kit_that_is_not_there_is_refused_by_name():
+    with pytest.raises(SystemExit, match="'pupils' is no kit; there are classroom, teacher"):
+        classroom.main(["pupils"])
 
 
 @pytest.mark.parametrize(
@@ -89,15 +127,16 @@ def test_a_notebook_that_names_its_solutions_is_handed_out_without_the_link(tmp_
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    with zipfile.ZipFile(classroom.write(tmp_path / "a.zip", tmp_path)) as archive:
-        names = [name.removeprefix(f"{classroom.NAME}/") for name in archive.namelist()]
+    kit = classroom.CLASSROOM
+    with zipfile.ZipFile(classroom.write(kit, tmp_path / "a.zip", tmp_path)) as archive:
+        names = [name.removeprefix(f"{kit.name}/") for name in archive.namelist()]
         assert names == ["README.md", "notebooks/01_a.ipynb", "sdlearn/a.py"]
-        text = archive.read(f"{classroom.NAME}/notebooks/01_a.ipynb").decode()
+        text = archive.read(f"{kit.name}/notebooks/01_a.ipynb").decode()
     assert json.loads(text)["cells"][0]["source"] == ["See the answers."]
 
 
 def test_the_same_files_give_the_same_zip(zipped, tmp_path):
-    assert classroom.write(tmp_path / "again.zip").read_bytes() == zipped.read_bytes()
+    assert classroom.write(classroom.CLASSROOM, tmp_path / "again.zip").read_bytes() == zipped.read_bytes()
 
 
 def test_notebooks_without_such_links_are_handed_out_unchanged(unpacked, repository):

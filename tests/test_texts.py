@@ -13,10 +13,13 @@ from course import ROOT
 TEXTS = [
     *ROOT.glob("*.md"),
     *ROOT.glob("data/models/**/*.md"),
+    *ROOT.glob("notebooks/**/*.md"),
     *ROOT.glob("notebooks/*.ipynb"),
     *ROOT.glob("notebooks/solutions/*.ipynb"),
 ]
+TEACHERS = ["TEACHING.md", "EXAM.md", "GLOSSARY.md", "solutions/EXAM.md"]
 SPELT = ["README.md", "CONTRIBUTING.md", "notebooks/source", "sdlearn", "tests", "tools"]
+SPELT += [f"notebooks/{name}" for name in TEACHERS]
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
