@@ -1,29 +1,21 @@
 """Stable Diffusion put together: a prompt in, pictures out, every step in between within reach.
 
-    text encoder -> [noise -> (U-Net, guidance, sampler) once a step] -> decoder
-
-Every call is checked before a network runs (sdlearn.drawing).
+Every call is checked before a network runs (sdlearn.drawing); what then happens is in sdlearn.stages.
 """
 
 from __future__ import annotations
 
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sdlearn.denoise import Denoiser
 from sdlearn.drawing import Picture, image_to_image, repainting, resumed, text_to_image
-from sdlearn.guidance import classifier_free_guidance
-from sdlearn.image import to_images
-from sdlearn.inpainting import end_at_known, keep_known, latent_mask, paste, with_extra_channels
-from sdlearn.memory import explain_lack, visiting
+from sdlearn.memory import explain_lack
 from sdlearn.networks import Networks
-from sdlearn.reuse import reusing_deep_features
+from sdlearn.stages import pictures_of, steps_of
 from sdlearn.trace import Generation, Step
 from sdlearn.wishes import Drawing
 
@@ -148,74 +140,7 @@ class StableDiffusion(Networks):
         return self._steps(repainting(self.model, image, mask, prompt, **arguments))
 
     def _steps(self, drawing: Drawing) -> Iterator[Step]:
-        """Text vectors, a starting point, a denoiser with guidance; then the sampler's steps."""
-        plan, wishes, generators = drawing.plan, drawing.wishes, drawing.generators()
-
-        def noise() -> Tensor:
-            drawn = drawing.noise(generators)
-            if self.device.type == "cuda":  # from pinned memory, so that nobody waits for the copy
-                drawn = drawn.pin_memory()
-            return drawn.to(self.device, non_blocking=True)
-
-        cond, uncond = self._text_vectors(drawing)
-        x, known, first_noise = self._start(drawing, noise)
-        unet = self.for_a_run(wishes.cache_interval)
-        network = reusing_deep_features(partial(self.predict, unet=unet), unet, wishes.cache_interval)
-        mask = None
-        if drawing.mask is not None:
-            mask = latent_mask(drawing.mask, self.vae.config.factor).to(self.device)
-            noise_of_hole = noise()  # drawn for every model, as in diffusers
-            if self.model.repaints:
-                hole = self.encode_image(drawing.pictures * (drawing.mask < 0.5), noise_of_hole)
-                network = with_extra_channels(network, torch.cat([mask, hole], dim=1))
-        keeps = mask is not None and not self.model.repaints
-        kind = self.schedule.config.prediction_type
-        denoise = classifier_free_guidance(
-            Denoiser(network, self.schedule, kind, plan.timestep),
-            cond,
-            uncond,
-            wishes.guidance_scale,
-            rescale=wishes.guidance_rescale,
-            interval=wishes.guidance_interval,
-            prediction_type=kind,
-        )
-        if keeps:
-            start = plan.sigmas[0] if drawing.from_noise else None
-            denoise = keep_known(denoise, known, mask, first_noise, start)
-        if drawing.done:
-            x = drawing.done[-1].x_next.to(self.device)
-            for _ in drawing.done if drawing.sampler.stochastic or wishes.eta else ():
-                noise()  # what these steps drew
-        sigmas = plan.sigmas[len(drawing.done) :]
-        with visiting(self.unet, self._visits):
-            steps = drawing.sampler.run(denoise, x, sigmas, noise, drawing.done, wishes.eta)
-            yield from end_at_known(steps, known, mask, plan.sigmas[-1]) if keeps else steps
-
-    def _text_vectors(self, drawing: Drawing) -> tuple[Tensor | None, Tensor | None]:
-        """(cond, uncond): of the prompts and of the negative prompts, equally long; None where nobody asks."""
-        wishes, prompts, negatives = drawing.wishes, drawing.prompts, drawing.negative_prompts
-        how = {name: getattr(wishes, name) for name in ("clip_skip", "prompt_weights", "long_prompts")}
-        if wishes.long_prompts and wishes.guidance_scale not in (0, 1):
-            both = self.encode_prompt([*prompts, *negatives], **how)
-            return both[: len(prompts)], both[len(prompts) :]
-        cond = self.encode_prompt(prompts, **how) if wishes.guidance_scale != 0 else None
-        return cond, self.encode_prompt(negatives, **how) if wishes.guidance_scale != 1 else None
-
-    def _start(
-        self, drawing: Drawing, noise: Callable[[], Tensor]
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Where the run begins, (n, channels, h, w) at the plan's first noise level; the picture's latents; the noise.
-
-        The order of the draws is that of diffusers: the autoencoder's comes first.
-        """
-        plan, known = drawing.plan, None
-        keeps = drawing.mask is not None and not self.model.repaints
-        if drawing.pictures is not None and (keeps or not drawing.from_noise):
-            known = self.encode_image(drawing.pictures, noise())
-        first = noise() if drawing.latents is None else drawing.latents.to(self.device)
-        if drawing.from_noise:
-            return plan.start * first, known, first
-        return self.schedule.add_noise(known, first, plan.sigmas[0]), known, first
+        return steps_of(self, drawing)
 
     def _draw(self, drawing: Drawing, record: bool) -> Generation:
         """Run all the steps, behind a progress bar where someone watches and it takes long, and decode."""
@@ -236,7 +161,10 @@ class StableDiffusion(Networks):
         try:
             for last in bar:
                 steps = [*steps, last] if record else [last]
-            return self._finish(drawing, steps, record)
+            latents = self.schedule.to_vp(steps[-1].x_next, steps[-1].sigma_next)
+            images, flagged = pictures_of(self, drawing, latents)
+            steps = steps if record else []
+            return Generation(images, latents, steps, drawing.settings, drawing if record else None, flagged)
         except KeyboardInterrupt:
             if last is not None and record:
                 latents = self.schedule.to_vp(last.x_next, last.sigma_next)
@@ -244,27 +172,3 @@ class StableDiffusion(Networks):
             raise
         except torch.OutOfMemoryError as error:
             raise explain_lack(error, self.device) from error
-
-    def _finish(self, drawing: Drawing, steps: list[Step], record: bool) -> Generation:
-        """The last step's latents as pictures, checked."""
-        latents = self.schedule.to_vp(steps[-1].x_next, steps[-1].sigma_next)
-        if not torch.isfinite(latents).all():
-            raise FloatingPointError(f"the latents hold NaN or infinity in {self.dtype}; draw in float32.")
-        images, flagged = self.decode(latents), None
-        if drawing.paste_original:
-            originals = to_images(drawing.pictures)
-            softness = 2.0 * self.vae.config.factor
-            images = [
-                paste(*pair, mask, softness)
-                for *pair, mask in zip(images, originals, drawing.mask, strict=True)
-            ]
-        if self.safety_checker is not None:
-            images, flagged = self.safety_checker.black_out(images)
-            if any(flagged):
-                warnings.warn(
-                    f"the safety checker blacked out {sum(flagged)} of {len(flagged)} pictures; load with "
-                    "safety_checker=False to see them.",
-                    stacklevel=4,
-                )
-        kept = steps if record else []
-        return Generation(images, latents, kept, drawing.settings, drawing if record else None, flagged)

@@ -38,6 +38,7 @@ LAYERS = [
     {"checkpoint"},
     {"safety"},
     {"networks"},
+    {"stages"},
     {"pipeline"},
     {"scenes"},
     {"viz", "training", "evaluate", "savings", "environment", "bench", "exercises"},

@@ -870,7 +870,7 @@ wishes = {
     "with all": {"negative_prompt": "a dog", "guidance_rescale": 0.7, "guidance_interval": (0.2, 9)},
 }
 shipped = {name: pipe.txt2img(PROMPT, seed=SEED, **more).images[0] for name, more in wishes.items()}
-with patch("sdlearn.pipeline.classifier_free_guidance", classifier_free_guidance):
+with patch("sdlearn.stages.classifier_free_guidance", classifier_free_guidance):
     ours = {name: pipe.txt2img(PROMPT, seed=SEED, **more).images[0] for name, more in wishes.items()}
 for name in wishes:
     print(f"{name}: every pixel equal: {np.array_equal(shipped[name], ours[name])}")
