@@ -149,16 +149,28 @@ def smallest(prompts, seeds):
     return pipe.decode(x)  # stage 4
 
 
-PROMPTS = ["an orange star right of a pink fortress", "a purple cottage", "a blue heart left of a red boat"]
-plain = smallest(PROMPTS, [0, 4, 6])
-viz.strip({"": plain}, PROMPTS, zoom=1.2, alt="Three pictures, described below.")
+PROMPTS = [
+    "an orange star on the right of a pink fortress in the meadow",
+    "a purple cottage",
+    "on a sunny day a large blue heart to the left of a red boat",
+]
+viz.strip(
+    {"": smallest(PROMPTS, [0, 4, 6])},
+    PROMPTS,
+    zoom=1.2,
+    alt="A small, cracked pink castle beside an orange star. A purple house that hardly stands out from the night. A "
+    "blue heart beside a boat with a red hull and a purple sail.",
+)
 
 # %% [markdown]
-# That is Stable Diffusion. Two things are wrong with it. The pictures obey only roughly; chapter 09 has told why, and
-# what to do. And the function keeps everything to itself: nobody can look at a step, stop early, or begin elsewhere.
+# That is Stable Diffusion. Two things are wrong with it. The pictures obey only roughly: the fortress is cracked, the
+# cottage hides in the night, the red boat has a purple sail. (Other seeds come out better; these were chosen, out of
+# twelve, because they show it.) And the function keeps everything to itself: nobody can look at a step, stop early, or
+# begin elsewhere.
 #
-# Guidance is a wrapper around the denoiser. For the rest we turn the function inside out: it takes *vectors* and
-# *noise*, whoever made them, and it `yield`s each step. Whoever calls it decides what to do with a step.
+# Against the first there is guidance, a wrapper around the denoiser. Against the second we turn the function inside
+# out: it takes *vectors* and *noise*, whoever made them, and it `yield`s each step. Whoever calls it decides what to do
+# with a step.
 
 
 # %%
@@ -182,14 +194,14 @@ def finished(steps):
 
 guided = pipe.decode(finished(steps_from(noise_from(0, 4, 6), pipe.encode_prompt(PROMPTS))))
 viz.strip(
-    {"without guidance": plain, "with guidance": guided},
+    {"with guidance": guided},
     PROMPTS,
     zoom=1.2,
-    alt="Two rows of three pictures. Without guidance: ... With guidance: ...",
+    alt="The same three pictures, but the pink castle is larger and whole, the purple house clearer, the boat red.",
 )
 
 # %% [markdown]
-# FILLLADDER
+# The same noises, but the fortress is whole, the cottage clearer, and the boat is red.
 #
 # The same loop, watched. This is what the yielded steps are good for: each one holds the latents, and what the network
 # believes.
@@ -199,7 +211,7 @@ watched = list(steps_from(noise_from(SEED), pipe.encode_prompt([PROMPT])))
 gap = (watched[-1].x_next - pipe.txt2img(PROMPT, seed=SEED, record=False, **FEW).latents).abs().max()
 print(f"our loop and the package's pipeline: latents differ by at most {gap:.0e}")
 assert gap < 1e-3
-viz.film_strip(watched, pipe.decode, rows=("picture", "x0"))
+viz.film_strip(watched, pipe.decode, rows=("picture", "x0"), number=6)
 
 # %% [markdown]
 # ## 3 · The four stages of the package
@@ -232,9 +244,9 @@ def text_vectors(networks: Networks, drawing: Drawing) -> tuple[Tensor | None, T
 
 
 # %% [markdown]
-# **Stage 2.** Noise, from one generator *per picture*, on the CPU. So picture number three depends on its own seed and on
-# nothing else: not on the number of pictures, not on the graphics card. (Section 11 shows what happens otherwise.)
-# A run may begin with a picture, too; that is chapter 11.
+# **Stage 2.** Noise, from one generator *per picture*, on the CPU. So a picture depends on its own seed and on
+# nothing else: not on its neighbours, not on the graphics card. (Section 11 shows what happens otherwise.) A run may
+# begin with a picture, too; that is chapter 11.
 
 
 # %%
@@ -434,7 +446,15 @@ print(
 )
 
 # %% [markdown]
-# FILL4
+# Seven names, and nothing that you have not met:
+#
+# * Their **scheduler** is two things for us: the noise `Schedule` of chapter 01, and a sampler of chapter 03. DDPM and
+#   DDIM are names of samplers; an "ODE solver", such as DPM-Solver++, is one, too.
+# * The **safety checker** is a CLIP image tower, of chapter 07. It compares each finished picture with a list of
+#   unwanted ideas, and blacks it out. A model of cats and castles needs none.
+# * The **feature extractor** learns nothing. It makes a picture small and its colours even, for the safety checker.
+#
+# The words are read by a small part, the decoder is a small part. The U-Net is the large one, here and there.
 #
 # ## 5 · One sheet: samplers and steps
 #
@@ -452,19 +472,29 @@ sheet = {
     title: [drawn(PROMPT, sampler=name, num_inference_steps=steps)[0] for steps in COUNTS]
     for name, title in NAMES.items()
 }
-fine = drawn(PROMPT, sampler="euler", num_inference_steps=50)
-print("percent apart from Euler in 50 steps:")
+fine = drawn(PROMPT, num_inference_steps=40)
+print("percent apart from Euler in 40 steps:")
 for title, pictures in sheet.items():
     print(f"{title:40s}", *(f"{apart([picture], fine):6.1f}" for picture in pictures))
 viz.strip(
     sheet,
     [f"{steps} step{'s' if steps > 1 else ''}" for steps in COUNTS],
     zoom=1,
-    alt="SHEET",
+    alt="Four rows, from 1 to 16 steps. One step: coloured blots. Two steps: blurred shapes. Four: a cat on a castle, "
+    "in wrong colours in three of the rows. From eight on: an orange cat on a red castle in the snow; the ancestral "
+    "sampler has it in a meadow.",
 )
 
 # %% [markdown]
-# FILL5
+# More steps are better, and slower: the time grows with the number of questions. Euler's row is never wild, but still
+# moving at 16 steps. Heun asks twice in a step; in few steps it stumbles, in 16 it is nearly at the end of Euler's 40.
+# And the ancestral sampler ends *elsewhere*, however many steps it gets: its noise is drawn on the way.
+#
+# In one step you get the mean of all that the sentence may mean. A model like SDXL Turbo does draw in one step. Not by
+# a better sampler: it is trained again for that, by *distillation* (chapter 16).
+#
+# **Batches.** Several prompts, several pictures of each, one call. Picture k starts from seed + k, so each of them can
+# be drawn again alone:
 
 # %%
 together = pipe.txt2img([PROMPT, "a blue boat"], num_images_per_prompt=2, seed=20, record=False, **FEW)
@@ -475,8 +505,6 @@ print(f"its last picture, drawn alone from its seed: latents differ by at most {
 assert gap < 1e-2
 
 # %% [markdown]
-# FILLBATCH
-#
 # **Size.** No word of the prompt says how large the picture is. The noise does: a place of the latents becomes
 # 8 x 8 pixels. We hand over three sheets of noise, of different shapes, and the same sentence:
 
@@ -486,10 +514,16 @@ sheets = [torch.randn(1, 4, *shape, generator=torch.Generator().manual_seed(SEED
 sized = [drawn(PROMPT, latents=sheet)[0] for sheet in sheets]
 for shape, picture in zip(shapes, sized, strict=True):
     print(f"latents (4, {shape[0]}, {shape[1]}) -> a picture {picture.width} wide, {picture.height} high")
-viz.strip({"": sized}, zoom=1.2, alt="SIZE")
+viz.strip(
+    {"": sized},
+    zoom=1.2,
+    alt="A square picture of a cat on a castle; one twice as wide with three cats on three castles; a narrow, tall one "
+    "with one cat on a castle, low in the picture.",
+)
 
 # %% [markdown]
-# FILLSIZE
+# The prompt says *one* cat, and the wide picture has three. The model has only seen squares; each part of a wide sheet
+# looks to it like a sheet of its own. This is the "two heads" problem of chapter 05.
 #
 # ## 6 · A walk in the noise
 #
@@ -522,13 +556,16 @@ viz.strip(
     },
     shares,
     zoom=0.9,
-    alt="WALK",
+    alt="Upper row: the cat on the castle in the snow; the castle becomes wider early, the rest changes little. "
+    "Lower row: snow in the first half, a meadow with sun and clouds in the second.",
 )
 
 # %% [markdown]
-# FILLWALK
+# A little noise in the noise, and the castle is another one already; the rest follows slowly. On the circle snow
+# becomes a meadow, and the ninth picture would be the first again. Between two pictures there is nearly always a third
+# one: the model has learnt a landscape, not a list.
 #
-# **Poke.** Now only a *region*: a square of 4 x 4 places gets other noise, about a twentieth of the sheet. **Guess:**
+# **Poke.** Now only a *region*: a square of 4 x 4 places of the 16 x 16 gets other noise. **Guess:**
 # does only that corner of the picture change?
 
 # %%
@@ -551,10 +588,18 @@ for (name, (row, column)), picture in zip(PLACES.items(), pictures, strict=True)
     inside = change[8 * row : 8 * row + 32, 8 * column : 8 * column + 32]
     outside = (change.sum() - inside.sum()) / (change.size - inside.size)
     print(f"poked {name:12s} changed inside by {inside.mean():5.1f} percent, outside by {outside:5.1f}")
-viz.strip({"": [untouched, *pictures]}, ["untouched", *PLACES], zoom=1.2, alt="POKE")
+viz.strip(
+    {"": [untouched, *pictures]},
+    ["untouched", *PLACES],
+    zoom=1.2,
+    alt="Five pictures of the cat on the castle. Untouched, poked upper left and in the middle: snow. Poked upper "
+    "right and lower left: the whole background is a beach.",
+)
 
 # %% [markdown]
-# FILLPOKE
+# No. Poked in the middle, it is mostly the inside that changes. But two of these pokes turned the *whole* snow into a
+# beach, and for the upper left corner there is more change outside than inside. In the first steps the network decides
+# what the scene is, and for that it looks everywhere at once: attention and the depth of the U-Net are for that.
 #
 # **From one noise to another**, straight or along the sphere: here is the widget for it. It draws at every stop.
 
@@ -573,32 +618,49 @@ walk.static()
 walk
 
 # %% [markdown]
-# FILLLERP
+# **Straight or along the sphere?** Half-way along the straight line the noise is too weak. Does it matter?
+
+# %%
+half_way = noise_from(4, 5).mean(dim=0).norm() / noise_from(4).norm()
+print(f"half-way, straight: {half_way:.2f} times as strong")
+for strength in (0.7, 0.3, 0.1):
+    weak = drawn(PROMPT, latents=strength * noise_from(4))
+    print(f"noise times {strength}: {apart(drawn(PROMPT, 4), weak):4.1f} percent apart")
+
+# %% [markdown]
+# Not much, here. With three tenths of its strength the noise still leads to nearly the same picture; with one tenth to
+# another one. (Draw it: it is a clean picture.) The sphere is the honest way, for on it the network sees what it saw in
+# training; but this model forgives. Always check whether a rule that everybody repeats matters in your case.
+#
 #
 # ## 7 · A walk in the words
 #
 # **Guidance** and **negative prompts**: both are chapter 09's, here as you would use them.
 
 # %%
-SCALES, UNWANTED = [0, 1, 2, 4, 8, 16], ["", "an orange cat", "snow", "a big cat", "at night", "a cat"]
+SCALES, UNWANTED = [0, 1, 4, 8, 16], ["", "an orange cat", "snow", "at night", "a cat"]
 viz.strip(
     {
         f"{PROMPT}; guidance scale {', '.join(map(str, SCALES))}": [
             drawn(PROMPT, guidance_scale=scale)[0] for scale in SCALES
         ],
         'a cat, but not: "' + '", "'.join(UNWANTED) + '"': drawn(
-            ["a cat"] * 6, [SEED] * 6, negative_prompt=UNWANTED
+            ["a cat"] * 5, [SEED] * 5, negative_prompt=UNWANTED
         ),
     },
     zoom=1.1,
-    alt="GUIDE",
+    alt="Upper row: a white car; then the orange cat on a red castle, larger from picture to picture; at last a cat "
+    "with a yellow head and a broken castle. Lower row: a small orange cat in the snow; a white cat; an orange cat on "
+    "a beach; twice the small orange cat again.",
 )
 
 # %% [markdown]
-# FILLGUIDE
+# Scale 0 does not listen, 16 overdoes it. "Not orange" gives a white cat, "not snow" a beach. "Not at night" changes
+# next to nothing, for it was not night. And "a cat, but not a cat" is a cat: prompt and negative prompt cancel, and
+# what remains is the prompt alone, scale 1.
 #
-# **Arithmetic.** `steps_from` takes vectors, not words. So we can ask for vectors that belong to no sentence. A red car,
-# minus what is red in a ball, plus what is blue in it:
+# **Arithmetic.** `steps_from` takes vectors, not words. So we can ask for vectors that belong to no sentence. A red
+# car, minus what is red in a ball, plus what is blue in it:
 
 
 # %%
@@ -610,20 +672,26 @@ def from_vectors(vectors, seeds=(0, 1, 2)):
     return pipe.decode(finished(steps_from(noise_from(*seeds), vectors)))
 
 
+def sum_of(start, minus, plus):
+    return vectors_of(start) - vectors_of(minus) + vectors_of(plus)
+
+
 sums = {
-    "a red car": vectors_of("a red car"),
-    "a red car − a red ball + a blue ball": vectors_of("a red car")
-    - vectors_of("a red ball")
-    + vectors_of("a blue ball"),
-    "a pink cat − a pink house + a green house": vectors_of("a pink cat")
-    - vectors_of("a pink house")
-    + vectors_of("a green house"),
+    "a red car − a red ball + a blue ball": sum_of("a red car", "a red ball", "a blue ball"),
+    "a pink cat − a pink house + a green house": sum_of("a pink cat", "a pink house", "a green house"),
     "half a cat, half a castle": (vectors_of("a cat") + vectors_of("a castle")) / 2,
 }
-viz.strip({name: from_vectors(vectors) for name, vectors in sums.items()}, zoom=0.9, alt="SUMS")
+viz.strip(
+    {name: from_vectors(vectors) for name, vectors in sums.items()},
+    zoom=0.9,
+    alt="Three rows of three pictures: blue cars; green cats; and strange mixtures: an orange thing with a face and "
+    "towers, an orange cat's head with corners, a white castle with ears.",
+)
 
 # %% [markdown]
-# FILLSUMS
+# The car is blue, and we never asked for "a blue car". The cat is green, a colour that no cat had in the training.
+# "What is red about something" is a direction that can be carried over, as far as these few pictures tell. A mean of
+# two *things* is no third thing: the towers get faces, the castle gets ears.
 #
 # **Between two prompts**, from one noise:
 
@@ -635,10 +703,17 @@ between = {
     )
     for a, b in (("a cat", "a castle"), ("a house at night", "a boat on the beach"))
 }
-viz.strip(between, [f"{share:.2f}" for share in stops], zoom=1, alt="BETWEEN")
+viz.strip(
+    between,
+    [f"{share:.2f}" for share in stops],
+    zoom=1,
+    alt="Upper row: a small orange cat becomes white, then a small castle, then a large one. Lower row: a house at "
+    "night, then only the night, then a boat on a beach.",
+)
 
 # %% [markdown]
-# FILLBETWEEN
+# From a cat to a castle by way of a white cat: it works for a while, and then it tips over. The lower row has a hole:
+# for a part of the way there is a night without a house.
 #
 # **Inpainting.** White in the mask is painted anew, black is kept (chapter 11 builds this):
 
@@ -648,11 +723,15 @@ ImageDraw.Draw(mask).rectangle((40, 16, 104, 72), fill="white")
 others = ["a blue bird on a red castle", "a green tree on a red castle", "a pink dog on a red castle"]
 repainted = [pipe.inpaint(whole, mask, text, seed=SEED, record=False, **FEW).images[0] for text in others]
 viz.strip(
-    {"": [whole, mask.convert("RGB"), *repainted]}, ["before", "mask", *others], zoom=1.2, alt="INPAINT"
+    {"": [whole, mask.convert("RGB"), *repainted]},
+    ["before", "mask", *others],
+    zoom=1.2,
+    alt="The cat on the castle; a black sheet with a white rectangle where the cat's upper part is; then the same "
+    "castle with a blue bird, a green tree, a pink dog. Beside bird and tree a bit of the orange tail is left.",
 )
 
 # %% [markdown]
-# FILLINPAINT
+# Castle and snow stay. So does the end of the cat's tail beside bird and tree: it lies outside of the mask.
 #
 # ## 8 · Louder words, longer prompts
 #
@@ -676,10 +755,20 @@ blue, green, silent = (
 )
 for name, changed in (("another colour", green), ("weight 0", silent)):
     print(f"{name}: {((blue - changed).abs().amax(dim=2) > 1e-4).sum()} of {blue.shape[1]} vectors change")
-viz.strip(weighted, [f"w = {weight}" for weight in WEIGHTS], zoom=1.1, alt="WEIGHTS")
+viz.strip(
+    weighted,
+    [f"w = {weight}" for weight in WEIGHTS],
+    zoom=1,
+    alt="Upper row: a blue cat on a red castle, the same for weights 0 to 1.5; at 2 the cat is larger, at 3 only a "
+    "blue castle with ears is left. Lower row: a cat on a small white castle; the castle grows from 1.5 on, at 3 it is "
+    "broken into coloured pieces under two cats.",
+)
 
 # %% [markdown]
-# FILLWEIGHTS
+# At weight 0 the cat is still **blue**. "As if the word were not there" is not what happens: the text encoder reads
+# from left to right, and every vector after "blue" has heard of it (chapter 07), the padding included. Another colour
+# changes nearly all of the vectors; the weight touches only one. Upwards it has an effect, until the vectors are so
+# unlike any sentence that the picture breaks. Weights are a habit that helps sometimes, not a law.
 #
 # **Long prompts.** Our text encoder reads 30 tokens at once (CLIP: 75). What does not fit is cut off. Or it is put into
 # further chunks, each is encoded alone, and the U-Net is shown the vectors of all:
@@ -699,10 +788,16 @@ for name, pictures in told.items():
     readings = oracle.read(np.stack([np.asarray(picture) for picture in pictures]))
     night = sum(reading.background == "night" for reading in readings)
     print(f"{name:10s} night in {night} of {len(pictures)} pictures")
-viz.strip(told, zoom=1, alt="LONG")
+viz.strip(
+    told,
+    zoom=1,
+    alt="Upper row, cut off: strange green and yellow things on pink trees and castles, by day. Lower row, in chunks: "
+    "it is night, and most pictures have something purple, with strange yellow things on it.",
+)
 
 # %% [markdown]
-# FILLLONG
+# What stood at the end, night and a purple castle, arrives only with the chunks. The strange things on top are honest,
+# too: our model has never read a word about mountains, and takes it for something else.
 #
 # ## 9 · Your gallery
 #
@@ -717,7 +812,12 @@ with tempfile.TemporaryDirectory() as folder:  # for keeps, take a folder of you
     settings = read_settings(file)
 for name, value in settings.items():
     print(f"{name:22s} {value}")
-viz.strip({"": [grid(gallery.images, columns=4)]}, zoom=1.4, alt="GALLERY")
+viz.strip(
+    {"": [grid(gallery.images, columns=4)]},
+    zoom=1.2,
+    alt="A sheet of twelve pictures, four a row: yellow birds on houses, purple mushrooms in the snow, white boats to "
+    "the right of stars.",
+)
 
 # %% [markdown]
 # The settings have the names of the arguments of `txt2img`. So a file is enough to draw its picture again; `model` says
@@ -731,7 +831,7 @@ print(f"drawn again from the file: {sum(same)} of {len(same)} pictures are equal
 assert all(same)
 
 # %% [markdown]
-# FILLGALLERY
+# The file has a second text, in the form that other programs for Stable Diffusion read.
 #
 # ## 10 · Your stages in the pipeline
 #
@@ -758,7 +858,7 @@ viz.strip(
     {"": [shipped[0].images[0], mine[0].images[0], shipped[1].images[0], mine[1].images[0]]},
     ["the package's stages", "yours", "the package's, with a mask", "yours"],
     zoom=1.2,
-    alt="SWAP",
+    alt="Two equal pictures of an orange cat on a red castle, and two equal ones of a blue bird on it.",
 )
 
 # %% [markdown]
@@ -777,21 +877,25 @@ def with_a_bug(drawing, device):
 batches = {}
 with patch("sdlearn.stages.noise_of", with_a_bug):
     for sampler in ("euler", "euler_a"):
-        for number in (1, 2, 4):
-            asked = {"num_images_per_prompt": number, "sampler": sampler}
-            batches[f"{sampler}, {number} at once"] = drawn("a cat", **asked)
-for sampler in ("euler", "euler_a"):
-    one, *more = (batches[f"{sampler}, {number} at once"][:1] for number in (1, 2, 4))
-    distances = " and ".join(f"{apart(one, first):.1f}" for first in more)
-    print(
-        f"{sampler:8s} the first picture of a larger batch is {distances} percent apart from the one drawn alone"
-    )
-viz.strip(batches, zoom=0.7, alt="BUG")
+        rows = [drawn("a cat", num_images_per_prompt=number, sampler=sampler) for number in (1, 2, 3)]
+        batches[sampler] = [picture for row in rows for picture in row]
+        distances = " and ".join(f"{apart(rows[0], row[:1]):.1f}" for row in rows[1:])
+        print(
+            f"{sampler:8s} the first picture of two, and of three, is {distances} percent apart from the only one"
+        )
+viz.strip(
+    batches,
+    ["the only one", "first of two", "second", "first of three", "second", "third"],
+    zoom=1,
+    alt="Two rows of six cats. Euler: the only one, the first of two and the first of three are the same small cat in "
+    "the snow. Euler ancestral: the only one sits large in a meadow, the first of two small in the snow, the first of "
+    "three small in a meadow.",
+)
 
 # %% [markdown]
 # With Euler's method all seems well. With the ancestral one the *first* picture is another one in each batch: drawn
-# alone, it is not that of two, nor that of four. And you like the third picture of the four: **from which seed can you
-# draw it alone?** Find out what the one line does, before you read on.
+# alone, it is not that of two, nor that of three. And you like the last picture of the three: **from which seed can
+# you draw it alone?** Find out what the one line does, before you read on.
 
 # %%
 # your prints
@@ -809,7 +913,7 @@ viz.strip(batches, zoom=0.7, alt="BUG")
 
 # %%
 for sampler in ("euler", "euler_a"):
-    one, *more = (drawn("a cat", num_images_per_prompt=number, sampler=sampler)[:1] for number in (1, 2, 4))
+    one, *more = (drawn("a cat", num_images_per_prompt=number, sampler=sampler)[:1] for number in (1, 3))
     worst = max(apart(one, first) for first in more)
     print(f"{sampler:8s} right noise: the first picture is at most {worst:.2f} percent apart")
     assert worst < 0.5
@@ -910,7 +1014,9 @@ print(f"on one screen, and by the pipeline: {gap:.4f} percent apart")
 assert gap < 0.1
 
 # %% [markdown]
-# FILLEND
+# Words become vectors, a seed becomes noise. A network that only ever says "this is noise", guided by the words, and a
+# sampler that believes it a little at a time, carve a picture out of it. A decoder makes it large. Everything else in
+# this chapter was play, and the play has shown what decides what: noise the scene, words the things in it.
 
 # %% [markdown]
 # ## Sources
