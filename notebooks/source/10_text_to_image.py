@@ -30,7 +30,7 @@
 # %% [markdown]
 # ## 1 · What decides the picture?
 #
-# Here is the model, whole. One short name for "draw with few steps": eight steps of Euler's method, guidance scale 4.
+# Parts of nine chapters come in, and the model, whole.
 
 # %%
 import math
@@ -69,6 +69,11 @@ from sdlearn.unet import UNet  # chapter 02
 from sdlearn.vae import AutoencoderKL  # chapter 04
 from sdlearn.wishes import Drawing
 
+# %% [markdown]
+# Two helpers: `drawn` draws with few steps, so that much can be drawn in this chapter, and `apart` says how different
+# two lists of pictures are.
+
+# %%
 PROMPT, SEED = "an orange cat standing on a red castle", 7
 FEW = {"sampler": "euler", "num_inference_steps": 8, "guidance_scale": 4}
 pipe, oracle = sdlearn.StableDiffusion.from_pretrained("scenes"), Oracle.load()
@@ -440,6 +445,10 @@ print(f"{'diffusers':18s} {'ours':16s} stage {'learnt here':>12s} {'in SD 1.5':>
 for name, (part, stage) in parts.items():
     ours = "-" if part is None else type(part).__name__
     print(f"{name:18s} {ours:16s} {stage:5d} {learnt(part):>12s} {learnt(large.get(name)):>12s}")
+text, latent = CLIPTextConfig(), UNetConfig().sample_size
+print(f"text vectors: {tuple(pipe.encode_prompt([PROMPT]).shape[1:])} here, in SD 1.5", end=" ")
+print((text.max_position_embeddings, text.hidden_size))
+print(f"latents:      {drawing.shape[1:]} here, in SD 1.5 {(4, latent, latent)}")
 print(
     "scheduler there = sampler here:",
     {name: SAMPLERS[name].scheduler for name in ("ddpm", "ddim", "dpmpp_2m")},
