@@ -789,6 +789,9 @@ LONG = (
 )
 _, cut = chunks_of(pipe.tokenizer, LONG)
 chunks, _ = chunks_of(pipe.tokenizer, LONG, long=True)
+print(
+    f"room for {pipe.tokenizer.max_length - 2} tokens; in CLIP {CLIPTextConfig().max_position_embeddings - 2}"
+)
 print(f"{len(pipe.tokenizer.tokenize(LONG))} tokens, {len(chunks)} chunks; cut off without them: {cut!r}")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the pipeline warns of what it cuts; here that is intended
@@ -941,7 +944,7 @@ for sampler in ("euler", "euler_a"):
 from sdlearn.exercises import check
 
 # %% [markdown]
-# **10.1** Three prompts, `num_images_per_prompt=4`, 10 steps of Euler's method, guidance scale 7.5. How many sheets of
+# **10.1** Three prompts, `num_images_per_prompt=4`, 10 steps of Euler's method, guidance scale 4. How many sheets of
 # noisy latents does the U-Net read in all? (A batch of two counts as two.)
 
 # %%
