@@ -49,7 +49,8 @@ def test_each_picture_has_a_source_of_noise_of_its_own():
 
 def test_the_start_is_as_loud_as_the_plan_says():
     pipe = small_pipeline()
-    drawing = asked(pipe)
+    drawing = asked(pipe, sampler="ddim")
+    assert drawing.plan.start > drawing.plan.sigmas[0]
     x, known, first = starting_point(pipe, drawing, noise_of(drawing, CPU))
     assert known is None and torch.equal(x, drawing.plan.start * first)
     drawing = masked(pipe)
