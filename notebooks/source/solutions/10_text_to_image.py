@@ -29,7 +29,7 @@ answer = 3 * 4 * 10 * 2
 check("10.1", answer)
 
 # %% [markdown]
-# **10.2** Three cats come first, so the dogs have the numbers 3, 4 and 5, counted from 0.
+# **10.2** The first cat has the seed of the call. Three further is the first dog, and one more the second.
 
 # %%
 # solution 10.2
