@@ -218,7 +218,7 @@ watched = list(steps_from(noise_from(SEED), pipe.encode_prompt([PROMPT])))
 gap = (watched[-1].x_next - pipe.txt2img(PROMPT, seed=SEED, record=False, **FEW).latents).abs().max()
 print(f"our loop and the package's pipeline: latents differ by at most {gap:.0e}")
 assert gap < 1e-3
-viz.film_strip(watched, pipe.decode, rows=("picture", "x0"), number=6)
+viz.film_strip(watched, pipe.decode, rows=("picture", "x0"))
 
 # %% [markdown]
 # ## 3 · The four stages of the package
@@ -493,7 +493,7 @@ for name, title in NAMES.items():
 viz.strip(
     sheet,
     [f"{steps} step{'s' if steps > 1 else ''}" for steps in COUNTS],
-    zoom=1,
+    zoom=0.8,
     alt="Four rows, from 1 to 16 steps. One step: coloured blots. Two steps: blurred shapes. Four: a cat on a castle, "
     "in wrong colours in three of the rows. From eight on: an orange cat on a red castle in the snow; the ancestral "
     "sampler has it in a meadow.",
@@ -504,9 +504,10 @@ viz.strip(
 # tame, but at 16 still moving. Heun asks twice in a step; in few steps it stumbles, in 16 it is nearly where Euler is
 # after 40. And the ancestral sampler ends *elsewhere*, however many steps it gets: its noise is drawn on the way.
 #
-# One step? DPM-Solver's blur is the best that is to be had: the mean of all pictures that the sentence may mean. (For
-# one step `linspace` has only its last level, without noise, so three rows start at the wrong end.) A model like SDXL
-# Turbo does draw in one step. Not by a better sampler: it is trained again for that, by *distillation* (chapter 16).
+# One step? DPM-Solver's blur is the best that is to be had: about the mean of all pictures that the sentence may mean.
+# (For one step `linspace` has only its last level, without noise, so three rows start at the wrong end.) A model like
+# SDXL Turbo does draw in one step. Not by a better sampler: it is trained again for that, by *distillation*
+# (chapter 16).
 #
 # **Batches.** Several prompts, several pictures of each, one call. Picture k starts from seed + k, so each of them can
 # be drawn again alone:
@@ -570,7 +571,7 @@ viz.strip(
         ),
     },
     shares,
-    zoom=0.9,
+    zoom=0.8,
     alt="Upper row: the cat on the castle in the snow; the castle becomes wider early, the rest changes little. "
     "Lower row: snow in the first half, a meadow with sun and clouds in the second.",
 )
@@ -774,7 +775,7 @@ for name, changed in (("another colour", green), ("weight 0", silent)):
 viz.strip(
     weighted,
     [f"w = {weight}" for weight in WEIGHTS],
-    zoom=1,
+    zoom=0.9,
     alt="Upper row: a blue cat on a red castle, the same for weights 0 to 1.5; at 2 the cat is larger, at 3 only a "
     "blue castle with ears is left. Lower row: a cat on a small white castle; the castle grows from 1.5 on, at 3 it is "
     "broken into coloured pieces under two cats.",
@@ -833,7 +834,7 @@ for name, value in settings.items():
     print(f"{name:22s} {value}")
 viz.strip(
     {"": [grid(gallery.images, columns=3)]},
-    zoom=1.2,
+    zoom=1,
     alt="A sheet of nine pictures, three a row: yellow birds on houses, purple mushrooms in the snow, white boats to "
     "the right of stars.",
 )
