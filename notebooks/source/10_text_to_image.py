@@ -544,7 +544,7 @@ viz.strip(
 # ## 6 · A walk in the noise
 #
 # The demonstrations of this section and the next follow DiffusionDemo, a program for classrooms by David Touretzky.
-# There a large model runs on a server. Here it is yours, and you can open it.
+# There a large Stable Diffusion draws. Here it is your own small one, and you can open it.
 #
 # **Disturb.** Mix a little of another noise into ours. The mixture must be as strong as noise is, so we
 # go along the *sphere*: cos(angle) of the one, sin(angle) of the other. After a quarter of a turn the other one is
@@ -713,10 +713,10 @@ viz.strip(
 # **Between two prompts**, from one noise:
 
 # %%
-stops = [k / 6 for k in range(7)]
+stops = [0, 1 / 3, 1 / 2, 2 / 3, 1]
 between = {
     f"{a} → {b}": from_vectors(
-        torch.cat([torch.lerp(vectors_of(a), vectors_of(b), share) for share in stops]), [SEED] * 7
+        torch.cat([torch.lerp(vectors_of(a), vectors_of(b), share) for share in stops]), [SEED] * 5
     )
     for a, b in (("a cat", "a castle"), ("a house at night", "a boat on the beach"))
 }
@@ -757,9 +757,9 @@ viz.strip(
 # not there". **Guess:** what does "a (blue:0) cat on a red castle" draw?
 
 # %%
-WEIGHTS = [0, 0.5, 1, 1.5, 2, 3]
+WEIGHTS = [0, 1, 1.5, 2, 3]
 weighted = {
-    text: drawn([text.replace("w)", f"{weight})") for weight in WEIGHTS], [seed] * 6, prompt_weights=True)
+    text: drawn([text.replace("w)", f"{weight})") for weight in WEIGHTS], [seed] * 5, prompt_weights=True)
     for text, seed in (("a (blue:w) cat on a red castle", 3), ("a cat on a (castle:w)", 1))
 }
 blue, green, silent = (
@@ -821,22 +821,22 @@ viz.strip(
 #
 # ## 9 · Your gallery
 #
-# Change the list, run the cell. Each prompt, three seeds, one call; the sheet is saved as a file. A picture
+# Change the list, run the cell. Two pictures of each prompt, one call; the sheet is saved as a file. A picture
 # without its settings is lost: nobody can draw it again or change one word. So the PNG carries them, as text.
 
 # %%
 MINE = ["a yellow bird on a house", "a purple mushroom in the snow", "a white boat right of a star"]
-gallery = pipe.txt2img(MINE, num_images_per_prompt=3, seed=1, record=False, **FEW)
+gallery = pipe.txt2img(MINE, num_images_per_prompt=2, seed=1, record=False, **FEW)
 with tempfile.TemporaryDirectory() as folder:  # for keeps, take a folder of your own
-    file = save_png(grid(gallery.images, columns=3), Path(folder) / "gallery.png", gallery.settings)
+    file = save_png(grid(gallery.images, columns=6), Path(folder) / "gallery.png", gallery.settings)
     settings = read_settings(file)
 for name, value in settings.items():
     print(f"{name:22s} {value}")
 viz.strip(
-    {"": [grid(gallery.images, columns=3)]},
+    {"": [grid(gallery.images, columns=6)]},
     zoom=1,
-    alt="A sheet of nine pictures, three a row: yellow birds on houses, purple mushrooms in the snow, white boats to "
-    "the right of stars.",
+    alt="A row of six pictures: two yellow birds on houses, two purple mushrooms in the snow, two white boats to the "
+    "right of stars.",
 )
 
 # %% [markdown]
