@@ -33,6 +33,9 @@ BUILDS = {
     "07": "a text tower, trained against pictures until a matrix turns diagonal; why a cat is orange",
     "08": "which place of the picture looks at which word, and what happens when one meddles",
     "09": "from a classifier's gradient to the guidance scale and the negative prompt",
+    "10": "four stages in a loop of your own, and a dozen experiments on one model: seeds, mixtures, walks, galleries",
+    "11": "where to enter the noise: sketches, masks, wider canvases, and who decides, sketch or prompt",
+    "12": "a checkpoint opened by hand: names, types, what a file may do to you; SD 1 beside SD 2",
     "13": "a fair clock, the roof of your machine, the same picture sooner, and what it costs to do less",
 }
 
@@ -48,6 +51,9 @@ SHOWN = {
     "07": "Matrices",
     "08": "Maps of attention",
     "09": "Five pictures from the same",
+    "10": "Four rows, from 1 to 16 steps.",
+    "11": "Three rows: a sketch",
+    "12": "Three pictures. The first two",
     "13": "Five rows of six pictures.",
 }
 
