@@ -2,10 +2,10 @@
 
 import statistics
 
-import nbformat
 import pytest
-from lab import same, wait_until
+from lab import jupyter_lab
 from nbformat import v4
+from page import same, wait_until
 
 PLAIN_MOVE = 300  # milliseconds, the median of moves over recorded frames
 MODEL_MOVE = 1500  # milliseconds of a move that runs the small model
@@ -39,11 +39,11 @@ def quickest(measure, enough: float, rounds: int = 3) -> float:
 
 
 @pytest.fixture(scope="module")
-def notebook(opened, folder):
+def notebook():
     cells = [v4.new_code_cell(source) for source in CELLS.values()]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / "widgets.ipynb")
-    return opened("widgets.ipynb")
+    with jupyter_lab() as opened:
+        yield opened(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), "widgets")
 
 
 @pytest.fixture
