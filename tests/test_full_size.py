@@ -132,6 +132,7 @@ def test_both_layouts_hold_the_same_numbers(places):
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
 
 
+@pytest.mark.alone
 def test_two_steps_of_512_pixels_are_those_of_diffusers(places):
     """In float32, guided; the largest difference over the largest value."""
     import diffusers

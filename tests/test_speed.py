@@ -201,6 +201,7 @@ def seconds(draw):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_picture_takes_no_longer_than_with_diffusers(shipped, repository):
     """The same weights, sampler and steps by turns; half of the pairs within the limit suffices on a busy machine."""
     diffusers = pytest.importorskip("diffusers")

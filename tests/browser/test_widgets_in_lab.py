@@ -95,6 +95,7 @@ def test_a_hundred_quick_moves_end_at_the_last_value(widget):
         assert same(widget.pictures(), expected)
 
 
+@pytest.mark.alone
 @each_widget
 def test_a_move_is_shown_at_once(widget, name, record_property):
     slider = next(iter(widget.sliders().values()))
@@ -135,6 +136,7 @@ def test_play_runs_to_the_end(widget):
     assert same(widget.pictures(), expected)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["guidance"])
 def test_the_model_runs_when_the_slider_is_let_go(widget, record_property):
     slider = widget.sliders()[DRAWS]
