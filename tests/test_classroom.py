@@ -131,6 +131,7 @@ def test_its_package_draws_a_picture(unpacked):
     assert all(str(unpacked) in place for place in places.split())
 
 
+@pytest.mark.slow
 def test_check_finds_it_whole(unpacked):
     done = run(unpacked, "-m", "sdlearn", "check")
     assert done.returncode == 0, done.stdout + done.stderr

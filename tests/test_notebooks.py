@@ -222,8 +222,9 @@ def test_solutions_are_built_into_their_own_folder(tmp_path, monkeypatch, names,
     monkeypatch.setattr(tools, "SOURCES", folder)
     assert [tools.name_of(source) for source in tools.chosen(names)] == chosen
     assert tools.notebook_path(tools.sources()[2]) == tmp_path / "solutions" / "01_b.ipynb"
-    assert tools.build(tools.sources()[2]).cells[0].outputs[0].text == "hello\n"
-    assert (tmp_path / "solutions").is_dir()
+    if not names:  # once is enough
+        assert tools.build(tools.sources()[2]).cells[0].outputs[0].text == "hello\n"
+        assert (tmp_path / "solutions").is_dir()
 
 
 @each_chapter

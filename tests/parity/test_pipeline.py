@@ -188,15 +188,24 @@ def test_inpainting_with_any_model(ours, theirs, name, strength):
     assert relative_error(got.latents, reference) <= TOLERANCE
 
 
-@pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
-@pytest.mark.parametrize("name", ["ddim", "euler", "euler_a", "dpmpp_2m"])
-def test_inpainting_with_a_model_made_for_it(tmp_path, name, strength):
-    folder = small_pipeline(in_channels=9).save_pretrained(tmp_path / "nine", dtype=torch.float32)
+@pytest.fixture(scope="module")
+def nine(tmp_path_factory):
+    """Our and diffusers' pipeline of a model whose U-Net has nine channels."""
+    folder = tmp_path_factory.mktemp("model") / "nine"
+    small_pipeline(in_channels=9).save_pretrained(folder, dtype=torch.float32)
     theirs = diffusers.StableDiffusionInpaintPipeline.from_pretrained(folder, local_files_only=True)
+    return StableDiffusion.from_pretrained(folder), theirs
+
+
+@pytest.mark.parametrize(
+    "strength", [0.75, *(pytest.param(strength, marks=pytest.mark.slow) for strength in (0.3, 1.0))]
+)
+@pytest.mark.parametrize("name", ["ddim", "euler", "euler_a", "dpmpp_2m"])
+def test_inpainting_with_a_model_made_for_it(nine, name, strength):
+    ours, theirs = nine
     pipe = with_sampler(theirs, name, diffusers.StableDiffusionInpaintPipeline)
     images, masks, reference = repainted(pipe, name, strength)
-    nine = StableDiffusion.from_pretrained(folder)
-    got = nine.inpaint(images, masks, PROMPTS, strength, NEGATIVES, STEPS, SCALE, sampler=name, seed=5)
+    got = ours.inpaint(images, masks, PROMPTS, strength, NEGATIVES, STEPS, SCALE, sampler=name, seed=5)
     assert relative_error(got.latents, reference) <= TOLERANCE
 
 
