@@ -40,7 +40,7 @@ def jupyter_lab() -> Iterator[Callable[[nbformat.NotebookNode, str], Notebook]]:
         TemporaryDirectory(prefix="sdlearn-lab-", ignore_cleanup_errors=True) as home,
         server(Path(home)) as (address, token),
         sync_playwright() as tool,
-        tool.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
+        tool.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=of_its_own(home)) as browser,
     ):
 
         def opened(book: nbformat.NotebookNode, name: str) -> Notebook:
@@ -49,6 +49,11 @@ def jupyter_lab() -> Iterator[Callable[[nbformat.NotebookNode, str], Notebook]]:
             return Notebook(page, f"{address}/doc/tree/{name}.ipynb?token={token}&reset", name)
 
         yield opened
+
+
+def of_its_own(home: str) -> dict[str, str | float | bool]:
+    """The environment of a browser that keeps its settings, reports and caches there, not in the user's folders."""
+    return os.environ | {"XDG_CONFIG_HOME": f"{home}/config", "XDG_CACHE_HOME": f"{home}/cache"}
 
 
 @contextmanager
