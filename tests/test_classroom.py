@@ -96,6 +96,7 @@ def test_a_notebook_that_names_its_solutions_is_handed_out_without_the_link(tmp_
     assert json.loads(text)["cells"][0]["source"] == ["See the answers."]
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_zip(zipped, tmp_path):
     assert classroom.write(tmp_path / "again.zip").read_bytes() == zipped.read_bytes()
 

@@ -153,6 +153,7 @@ def test_without_guidance_the_prompt_is_ignored(pipe):
     assert found["objects"].value <= 0.45
 
 
+@pytest.mark.slow
 def test_strength_leads_from_the_input_to_the_prompt(pipe):
     scene = sample_scene(np.random.default_rng(11))
     picture = render(scene)

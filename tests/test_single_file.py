@@ -135,7 +135,7 @@ def test_what_is_no_stable_diffusion_1_or_2(tmp_path, tokenizer):
         open_single_file(tmp_path / "less.safetensors", "epsilon")
 
 
-@pytest.mark.parametrize("family", ["SD 1", "SD 2"])
+@pytest.mark.parametrize("family", ["SD 1", pytest.param("SD 2", marks=pytest.mark.slow)])
 def test_a_pipeline_from_a_file_draws_what_the_folder_draws(tmp_path, tokenizer, family):
     parts = small_parts(family, tokenizer)
     if family == "SD 2":

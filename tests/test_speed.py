@@ -185,6 +185,7 @@ def test_a_run_without_recording_does_not_grow(pipe, new_objects_only):
     assert max(living) <= living[0] + 2
 
 
+@pytest.mark.slow
 def test_sixty_pictures_leave_nothing_behind(pipe, new_objects_only):
     def draw(number):
         for seed in range(number):

@@ -71,6 +71,7 @@ def test_text_to_image_from_the_same_seeds(ours, theirs, name):
     assert relative_error(got.latents, reference) <= TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ddim", "euler", "dpmpp_2m", "pndm", "heun"])
 def test_text_to_image_from_the_same_latents(ours, theirs, name):
     start = noise(2, 4, HEIGHT // 4, WIDTH // 4)
@@ -209,7 +210,7 @@ def test_inpainting_with_a_model_made_for_it(nine, name, strength):
     assert relative_error(got.latents, reference) <= TOLERANCE
 
 
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("kind", [pytest.param("epsilon", marks=pytest.mark.slow), "v_prediction"])
 def test_guidance_rescale(tmp_path, kind):
     """In the terms of what the network answers: noise, or v."""
     pipe = small_pipeline(prediction_type=kind, scheduler="DDIMScheduler")
