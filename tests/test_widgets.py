@@ -87,12 +87,7 @@ MAKERS = {
 }
 each_widget = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 # The sliders and buttons that move among recorded frames.
-MOVES = [
-    ("run", "step"),
-    ("two runs", "step"),
-    pytest.param("schedule", "timestep", marks=pytest.mark.slow),
-    ("guidance", "guidance"),
-]
+MOVES = [("run", "step"), ("two runs", "step"), ("schedule", "timestep"), ("guidance", "guidance")]
 MOVES += [("attention", "word"), ("attention", "step"), ("walk", "stop"), ("walk", "way")]
 
 
