@@ -22,6 +22,7 @@ for (const kind of ['keydown', 'pointerdown', 'pointerup', 'mousedown', 'mouseup
 """
 PANEL = "jupyterapp.shell.currentWidget"
 KERNEL = f"{PANEL}?.sessionContext?.session?.kernel?.status"
+ANSWERED = f"() => {PANEL}.sessionContext.session.kernel.requestKernelInfo().then(() => null)"
 IDLE = f"() => {KERNEL} === 'idle'"
 SETTLED = f"() => {KERNEL} === 'idle' && performance.now() - Math.max(seen.shown, seen.moved) > {QUIET}"
 
@@ -44,8 +45,14 @@ class Notebook:
         self.settle()
 
     def settle(self, seconds: float = 60) -> None:
-        """Wait until the kernel rests and no new picture has come for a moment."""
+        """Wait until the kernel rests and no new picture has come for a moment.
+
+        The kernel answers in order, so an answer says that it has heard all before. Twice, for a control sends its
+        last move when the one before was worked on: on a busy machine both can come late.
+        """
         self.page.wait_for_timeout(100)
+        for _ in range(2):
+            self.page.evaluate(ANSWERED)
         self.page.wait_for_function(SETTLED, timeout=1000 * seconds)
 
     def content(self) -> nbformat.NotebookNode:

@@ -38,7 +38,7 @@ def quickest(measure, enough: float, rounds: int = 3) -> float:
     return median
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # not of the module: those of its tests that must be alone come later
 def notebook():
     cells = [v4.new_code_cell(source) for source in CELLS.values()]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
