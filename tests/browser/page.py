@@ -22,7 +22,7 @@ for (const kind of ['keydown', 'pointerdown', 'pointerup', 'mousedown', 'mouseup
 """
 PANEL = "jupyterapp.shell.currentWidget"
 KERNEL = f"{PANEL}?.sessionContext?.session?.kernel?.status"
-ANSWERED = f"() => {PANEL}.sessionContext.session.kernel.requestKernelInfo().then(() => null)"
+ANSWERED = f"() => {PANEL}.sessionContext.session.kernel.requestKernelInfo().then(() => true)"
 IDLE = f"() => {KERNEL} === 'idle'"
 SETTLED = f"() => {KERNEL} === 'idle' && performance.now() - Math.max(seen.shown, seen.moved) > {QUIET}"
 
@@ -52,7 +52,7 @@ class Notebook:
         """
         self.page.wait_for_timeout(100)
         for _ in range(2):
-            self.page.evaluate(ANSWERED)
+            self.page.wait_for_function(ANSWERED, timeout=1000 * seconds)
         self.page.wait_for_function(SETTLED, timeout=1000 * seconds)
 
     def content(self) -> nbformat.NotebookNode:
