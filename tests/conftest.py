@@ -5,8 +5,6 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 OFFLINE = Path(__file__).parent / "offline"
@@ -27,6 +25,7 @@ os.environ.update(
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from beside import workers  # noqa: E402
 
 torch.set_num_threads(THREADS)
 
@@ -87,7 +86,7 @@ def beside(works: dict, own_cache: None) -> Iterator[Callable[[Path], object]]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        pool = ProcessPoolExecutor(2, get_context("spawn"))
+        pool = workers()
         ahead = {source: pool.submit(work, source) for source, work in works.items() if ONE_PROCESS}
     yield lambda source: (ahead.get(source) or pool.submit(works[source], source)).result()
     pool.shutdown(cancel_futures=True)
