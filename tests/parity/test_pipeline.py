@@ -60,7 +60,12 @@ def common():
     return {"prompt": PROMPTS, "negative_prompt": NEGATIVES, **settings}
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+QUICK = ("ddim", "euler_a", "pndm", "dpmpp_2m")  # of each kind one; every step of each: test_samplers.py
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SAMPLERS]
+)
 def test_text_to_image_from_the_same_seeds(ours, theirs, name):
     """Starting noise and, where a sampler is stochastic, the noise of every step come from the seeds."""
     size = {"height": HEIGHT, "width": WIDTH}
