@@ -1,6 +1,7 @@
 """A Stable Diffusion of some thousand random numbers: three levels, unequal heads, a true tokenizer."""
 
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -86,6 +87,12 @@ FAMILIES = {
 
 
 def small_parts(family, tokenizer) -> Parts:
+    """A random model of a family. Its networks, of twelve million numbers, are shared: change copies only."""
+    return Parts(*small_networks(family, tokenizer.vocab_size), tokenizer, ScheduleConfig())
+
+
+@cache
+def small_networks(family: str, vocab_size: int) -> list[torch.nn.Module]:
     second = family == "SD 2"
     unet = UNetConfig(
         block_out_channels=(64, 128, 192),
@@ -96,7 +103,7 @@ def small_parts(family, tokenizer) -> Parts:
     )
     vae = VAEConfig(block_out_channels=(32, 64), layers_per_block=1)
     text = CLIPTextConfig(
-        vocab_size=tokenizer.vocab_size,
+        vocab_size=vocab_size,
         max_position_embeddings=16,
         hidden_size=128,
         intermediate_size=96,
@@ -106,5 +113,4 @@ def small_parts(family, tokenizer) -> Parts:
         pad_token_id=0 if second else CLIPTextConfig.pad_token_id,
     )
     networks = (UNet(unet), AutoencoderKL(vae), CLIPTextModel(text))
-    networks = [randomise(network, seed) for seed, network in enumerate(networks)]
-    return Parts(*networks, tokenizer, ScheduleConfig())
+    return [randomise(network, seed) for seed, network in enumerate(networks)]

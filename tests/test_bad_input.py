@@ -237,6 +237,7 @@ def test_inpainting(pipe, change, error, message):
         pipe.inpaint_steps(**arguments)
 
 
+@pytest.mark.alone
 def test_each_refusal_is_fast(pipe):
     """Under 50 ms, the median of three; all of them: none decodes, loads or computes anything first."""
     for change, error, _ in BOTH + TEXT_ONLY:

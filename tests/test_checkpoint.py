@@ -377,6 +377,7 @@ def test_a_failed_save_leaves_the_old_model(parts, tmp_path, value, cause):
     assert os.listdir(tmp_path) == ["model"]
 
 
+@pytest.mark.slow
 def test_loading_does_not_start_the_compiler_of_torch(saved, repository):
     # Random numbers on the meta device would load torch._dynamo: two seconds in front of every first picture.
     code = f"import sys, sdlearn.checkpoint as c; c.load_folder({str(saved)!r}); print(*sys.modules)"

@@ -135,6 +135,7 @@ def test_a_notebook_that_names_its_solutions_is_handed_out_without_the_link(tmp_
     assert json.loads(text)["cells"][0]["source"] == ["See the answers."]
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_zip(zipped, tmp_path):
     assert classroom.write(classroom.CLASSROOM, tmp_path / "again.zip").read_bytes() == zipped.read_bytes()
 
@@ -170,6 +171,7 @@ def test_its_package_draws_a_picture(unpacked):
     assert all(str(unpacked) in place for place in places.split())
 
 
+@pytest.mark.slow
 def test_check_finds_it_whole(unpacked):
     done = run(unpacked, "-m", "sdlearn", "check")
     assert done.returncode == 0, done.stdout + done.stderr

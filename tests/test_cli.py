@@ -444,6 +444,7 @@ def test_help_and_version_need_no_torch(here):
     assert (done.returncode, done.stdout.strip()) == (0, f"sdlearn {sdlearn.__version__}")
 
 
+@pytest.mark.slow
 def test_a_real_process_draws_without_a_bar_and_reports_errors(model, here):
     done = run("txt2img", PROMPT, "--model", model, "--steps", "2", "--out", "cat.png", cwd=here)
     assert (done.returncode, done.stdout, done.stderr) == (0, "wrote cat.png\n", "")

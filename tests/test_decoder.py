@@ -95,6 +95,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path):
         swap_decoder(vae, "scenes_detail")
 
 
+@pytest.mark.slow
 def test_training_moves_the_last_levels_only_and_resumes(tmp_path):
     model = tmp_path / "model"
     commands._save_network("vae", small_vae(), model)

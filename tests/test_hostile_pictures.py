@@ -266,6 +266,7 @@ def test_settings_of_other_tools_that_are_not_read_are_said(tmp_path, monkeypatc
         assert parse_parameters(parameters_text(ours)) == ours | {"negative_prompt": ""}
 
 
+@pytest.mark.alone
 def test_hostile_settings_take_no_time():
     for text in ("x\n" + "a" * 2**20, "x\n" + "a: " * 2**18, "x\n" + 'a: "' * 4000):
         start = time.perf_counter()

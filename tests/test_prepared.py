@@ -138,7 +138,13 @@ def test_layers_that_were_changed_stay_as_they_are(unet):
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("change", ["weight norm", "old weight norm", "attend", "same", "strided", "wrapped"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("weight norm", "old weight norm", "attend", "same", "strided"),
+        pytest.param("wrapped", marks=pytest.mark.slow),
+    ],
+)
 def test_unusual_networks_are_answered_for_as_they_are(unet, change, dtype):
     """Each of them once crashed a prepared network, or was overlooked by it."""
     from torch.nn.utils import parametrizations, weight_norm
@@ -263,7 +269,7 @@ def test_runs_in_any_mode(mode):
     assert torch.equal(inside, outside)
 
 
-@pytest.mark.parametrize("cache_interval", [1, 2])
+@pytest.mark.parametrize("cache_interval", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_several_threads_draw_with_one_pipeline(cache_interval):
     pipe = small_pipeline()
 

@@ -178,6 +178,7 @@ def test_import_is_light_and_quiet():
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
 
 
+@pytest.mark.slow
 def test_pipeline_imports_no_training_and_no_reference_library():
     heavy = ("accelerate", "diffusers", "transformers", "matplotlib", "torchvision", "sdlearn.training")
     done = run_python(

@@ -77,9 +77,12 @@ CLASSES = {
     "euler": "EulerDiscreteScheduler",
     "dpmpp_2m": "DPMSolverMultistepScheduler",
 }
+each_sampler = pytest.mark.parametrize(
+    "sampler", ["dpmpp_2m", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ddim", "euler"))]
+)
 
 
-@pytest.mark.parametrize("sampler", CLASSES)
+@each_sampler
 @torch.no_grad()
 def test_diffusers_draws_the_same_latents(pipe, reference, sampler):
     import diffusers
@@ -93,7 +96,7 @@ def test_diffusers_draws_the_same_latents(pipe, reference, sampler):
     assert (ours - theirs).abs().max() / theirs.abs().max() <= 1e-3
 
 
-@pytest.mark.parametrize("sampler", CLASSES)
+@each_sampler
 @torch.no_grad()
 def test_diffusers_redraws_the_same_latents(pipe, reference, sampler):
     import diffusers
@@ -150,6 +153,7 @@ def test_without_guidance_the_prompt_is_ignored(pipe):
     assert found["objects"].value <= 0.45
 
 
+@pytest.mark.slow
 def test_strength_leads_from_the_input_to_the_prompt(pipe):
     scene = sample_scene(np.random.default_rng(11))
     picture = render(scene)

@@ -163,12 +163,19 @@ def test_without_recording_old_steps_are_let_go(pipe, monkeypatch, sampler, most
     assert not any(ref() for ref in seen)
 
 
+@pytest.fixture
+def new_objects_only():
+    """What is there before the test is neither searched nor counted: some million objects of the libraries."""
+    gc.collect()
+    gc.freeze()
+
+
 def living_tensors():
     gc.collect()
     return sum(type(one) is torch.Tensor for one in gc.get_objects())
 
 
-def test_a_run_without_recording_does_not_grow(pipe):
+def test_a_run_without_recording_does_not_grow(pipe, new_objects_only):
     living = []
     for step in pipe.txt2img_steps("a cat", num_inference_steps=12):
         place = step.i
@@ -178,7 +185,8 @@ def test_a_run_without_recording_does_not_grow(pipe):
     assert max(living) <= living[0] + 2
 
 
-def test_sixty_pictures_leave_nothing_behind(pipe):
+@pytest.mark.slow
+def test_sixty_pictures_leave_nothing_behind(pipe, new_objects_only):
     def draw(number):
         for seed in range(number):
             pipe.txt2img("a cat", num_inference_steps=2, seed=seed)
@@ -201,6 +209,7 @@ def seconds(draw):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_picture_takes_no_longer_than_with_diffusers(shipped, repository):
     """The same weights, sampler and steps by turns; half of the pairs within the limit suffices on a busy machine."""
     diffusers = pytest.importorskip("diffusers")

@@ -91,6 +91,10 @@ each_widget = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 # The sliders and buttons that move among recorded frames.
 MOVES = [("run", "step"), ("two runs", "step"), ("schedule", "timestep"), ("guidance", "guidance")]
 MOVES += [("attention", "word"), ("attention", "step"), ("walk", "stop"), ("walk", "way")]
+each_move = pytest.mark.parametrize(
+    ("name", "control"),
+    [pytest.param(*move, marks=[pytest.mark.slow] * (move[0] == "schedule")) for move in MOVES],
+)
 
 
 def values(control) -> list:
@@ -107,7 +111,7 @@ def half_way(explorer) -> None:
             control.value = places[len(places) // 2]
 
 
-@pytest.mark.parametrize(("name", "control"), MOVES, ids=[f"{name}-{control}" for name, control in MOVES])
+@each_move
 def test_a_move_changes_bytes_and_captions_only(name, control, pipe, run, other, monkeypatch):
     counting = Counting(pipe)
     explorer = MAKERS[name](counting, run, other)
@@ -132,7 +136,7 @@ def test_a_move_changes_bytes_and_captions_only(name, control, pipe, run, other,
     assert shown(explorer) != pictures
 
 
-@pytest.mark.parametrize(("name", "control"), MOVES, ids=[f"{name}-{control}" for name, control in MOVES])
+@each_move
 def test_a_hundred_moves_end_at_the_last_value(name, control, pipe, run, other):
     explorer = MAKERS[name](pipe, run, other)
     moved = explorer.controls[control]

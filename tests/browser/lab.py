@@ -1,153 +1,118 @@
-"""A notebook in JupyterLab, as a reader has it: run it, move its widgets, look at the pixels."""
+"""A real JupyterLab server and a real browser, both on this machine alone, for as long as they are needed."""
 
-import io
-import re
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
 import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
-from PIL import Image
+import nbformat
+from page import Notebook
 
-SECONDS_TO_RUN = 600
-QUIET = 350  # milliseconds without a new picture: the last move has been shown
-WATCH = """
-window.seen = {shown: 0, moved: 0, loads: 0};
-document.addEventListener('load', event => {
-  if (event.target.tagName === 'IMG') { seen.shown = performance.now(); seen.loads += 1; }
-}, true);
-for (const kind of ['keydown', 'pointerdown', 'pointerup', 'mousedown', 'mouseup'])
-  document.addEventListener(kind, () => { seen.moved = performance.now(); }, true);
-"""
-PANEL = "jupyterapp.shell.currentWidget"
-KERNEL = f"{PANEL}?.sessionContext?.session?.kernel?.status"
-IDLE = f"() => {KERNEL} === 'idle'"
-SETTLED = f"() => {KERNEL} === 'idle' && performance.now() - Math.max(seen.shown, seen.moved) > {QUIET}"
-
-
-class Notebook:
-    """An open, executed notebook. ``errors`` is what the browser's console complained of."""
-
-    def __init__(self, page, address: str, token: str, name: str, artefacts: Path):
-        self.page, self.name, self.artefacts, self.errors = page, Path(name).stem, artefacts, []
-        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.add_init_script(WATCH)
-        page.goto(f"{address}/doc/tree/{name}?token={token}&reset")
-        page.wait_for_function("() => window.jupyterapp", timeout=60_000)
-        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-        page.wait_for_function(IDLE, timeout=60_000)
-        page.set_default_timeout(SECONDS_TO_RUN * 1000)
-        page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells').then(() => null)")
-        page.set_default_timeout(30_000)
-        self.settle()
-
-    def settle(self, seconds: float = 60) -> None:
-        """Wait until the kernel rests and no new picture has come for a moment."""
-        self.page.wait_for_timeout(100)
-        self.page.wait_for_function(SETTLED, timeout=1000 * seconds)
-
-    def outputs(self) -> list[dict]:
-        """What the notebook would save, one entry an output."""
-        content = self.page.evaluate(f"() => {PANEL}.content.model.toJSON()")
-        return [output for cell in content["cells"] for output in cell.get("outputs", [])]
-
-    def widgets(self) -> list["Widget"]:
-        """The explorers, in the order of the page."""
-        roots = self.page.locator(".jp-OutputArea-output > .jupyter-widgets.widget-vbox")
-        return [Widget(self, roots.nth(k), k) for k in range(roots.count())]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+WIDTH, HEIGHT = 1280, 900  # of a projector
+SECONDS_TO_START = 120
+SECONDS_TO_STOP = 30
+SECONDS_LEFT_BEHIND = 120  # where the tests were killed: a kernel nobody looks at ends, then the server
+SETTINGS = {  # cells below the screen are drawn too; no question about news
+    "notebook-extension/tracker": '{"windowingMode": "none"}',
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+}
 
 
-class Widget:
-    """One explorer on the page."""
+@contextmanager
+def jupyter_lab() -> Iterator[Callable[[nbformat.NotebookNode, str], Notebook]]:
+    """A function that opens a notebook under a name, runs all of it and gives the page. At the end nothing is left."""
+    from playwright.sync_api import sync_playwright
 
-    def __init__(self, notebook: Notebook, root, number: int):
-        self.notebook, self.page, self.root, self.number = notebook, notebook.page, root, number
+    with (
+        TemporaryDirectory(prefix="sdlearn-lab-", ignore_cleanup_errors=True) as home,
+        server(Path(home)) as (address, token),
+        sync_playwright() as tool,
+        tool.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=of_its_own(home)) as browser,
+    ):
 
-    def sliders(self) -> dict[str, "Slider"]:
-        """By their names; progress bars are none."""
-        found = self.root.locator(".widget-slider")
-        sliders = [Slider(self, found.nth(k)) for k in range(found.count())]
-        return {slider.name: slider for slider in sliders}
+        def opened(book: nbformat.NotebookNode, name: str) -> Notebook:
+            nbformat.write(book, Path(home, "notebooks", f"{name}.ipynb"))
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            return Notebook(page, f"{address}/doc/tree/{name}.ipynb?token={token}&reset", name)
 
-    def buttons(self):
-        """The words, the ways: what is pressed."""
-        return self.root.locator(".widget-toggle-buttons button")
-
-    def fields(self) -> list:
-        """Lines to type in."""
-        return self.root.locator(".widget-text input").all()
-
-    def text(self) -> str:
-        """All labels."""
-        return " | ".join(self.root.locator(".widget-label").all_inner_texts())
-
-    def pictures(self, name: str = "") -> list[np.ndarray]:
-        """The pixels on the screen of each picture; with a name the whole widget is kept as a screenshot."""
-        self.root.scroll_into_view_if_needed()
-        frame = self.root.bounding_box()
-        raw = self.root.screenshot()
-        if name:
-            safe = re.sub(r"\W+", "-", name)
-            (self.notebook.artefacts / f"{self.notebook.name}-{self.number}-{safe}.png").write_bytes(raw)
-        sheet, found = Image.open(io.BytesIO(raw)).convert("RGB"), self.root.locator("img")
-        boxes = [found.nth(k).bounding_box() for k in range(found.count())]
-        corners = [(box["x"] - frame["x"], box["y"] - frame["y"], box) for box in boxes]
-        return [
-            np.asarray(sheet.crop(tuple(map(round, (x, y, x + box["width"], y + box["height"])))))
-            for x, y, box in corners
-        ]
-
-    def settle(self) -> None:
-        self.notebook.settle()
+        yield opened
 
 
-class Slider:
-    """One slider, moved as a hand or a keyboard does."""
-
-    def __init__(self, widget: Widget, root):
-        self.widget, self.page, self.root = widget, widget.page, root
-        self.name = root.locator(".widget-label").first.inner_text()
-        self.handle = root.locator(".noUi-handle")
-
-    def readout(self) -> str:
-        return self.root.locator(".widget-readout").inner_text()
-
-    def press(self, key: str) -> None:
-        self.handle.focus()
-        self.page.keyboard.press(key)
-
-    def drag(self, share: float, moves: int = 12) -> None:
-        """Take the handle to ``share`` of the track in that many moves of the mouse, back and forth on the way."""
-        self.root.scroll_into_view_if_needed()
-        track, handle = self.root.locator(".noUi-target").bounding_box(), self.handle.bounding_box()
-        y = handle["y"] + handle["height"] / 2
-        self.page.mouse.move(handle["x"] + handle["width"] / 2, y)
-        self.page.mouse.down()
-        for k in range(moves - 1):
-            place = (1 - abs(1 - 2 * ((k * 0.13) % 1))) if moves > 20 else share * (k + 1) / moves
-            self.page.mouse.move(track["x"] + place * track["width"], y)
-        self.page.mouse.move(track["x"] + share * track["width"], y)
-        self.page.mouse.up()
-
-    def milliseconds(self, key: str, seconds: float = 30) -> float:
-        """From a key's press to the last picture that it changes."""
-        loads = self.page.evaluate("() => seen.loads")
-        self.press(key)
-        self.page.wait_for_function(f"() => seen.loads > {loads}", timeout=1000 * seconds)
-        self.widget.settle()
-        return self.page.evaluate("() => seen.shown - seen.moved")
+def of_its_own(home: str) -> dict[str, str | float | bool]:
+    """The environment of a browser that keeps its settings, reports and caches there, not in the user's folders."""
+    return os.environ | {"XDG_CONFIG_HOME": f"{home}/config", "XDG_CACHE_HOME": f"{home}/cache"}
 
 
-def same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
-    """Are all pixels equal?"""
-    return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second))
+@contextmanager
+def server(home: Path) -> Iterator[tuple[str, str]]:
+    """(address, token) of a JupyterLab of this Python that has no settings of the user, and keeps all it has there."""
+    for name, text in SETTINGS.items():
+        file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    (home / "notebooks").mkdir()
+    names = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    own = {name: str(home / name.lower()) for name in names} | {
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings")
+    }
+    token = secrets.token_hex(16)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = [
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        "--ServerApp.ip=127.0.0.1",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={home / 'notebooks'}",
+        f"--ServerApp.shutdown_no_activity_timeout={SECONDS_LEFT_BEHIND}",
+        f"--MappingKernelManager.cull_idle_timeout={SECONDS_LEFT_BEHIND}",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+        "--no-browser",
+        "--allow-root",
+    ]
+    log = home / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options], env=os.environ | own, stdout=file, stderr=file
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(f"{address}/api?token={token}", process, log)
+        yield address, token
+    finally:
+        process.terminate()
+        try:
+            process.wait(SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-def wait_until(condition, seconds: float = 10) -> bool:
-    """Ask again and again; whether it came true in time."""
-    end = time.monotonic() + seconds
+def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
+    """Until the server answers."""
+    end = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
+        if process.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")

@@ -2,10 +2,10 @@
 
 import statistics
 
-import nbformat
 import pytest
-from lab import same, wait_until
+from lab import jupyter_lab
 from nbformat import v4
+from page import same, wait_until
 
 PLAIN_MOVE = 300  # milliseconds, the median of moves over recorded frames
 MODEL_MOVE = 1500  # milliseconds of a move that runs the small model
@@ -38,12 +38,12 @@ def quickest(measure, enough: float, rounds: int = 3) -> float:
     return median
 
 
-@pytest.fixture(scope="module")
-def notebook(opened, folder):
+@pytest.fixture(scope="session")  # not of the module: those of its tests that must be alone come later
+def notebook():
     cells = [v4.new_code_cell(source) for source in CELLS.values()]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / "widgets.ipynb")
-    return opened("widgets.ipynb")
+    with jupyter_lab() as opened:
+        yield opened(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), "widgets")
 
 
 @pytest.fixture
@@ -95,6 +95,7 @@ def test_a_hundred_quick_moves_end_at_the_last_value(widget):
         assert same(widget.pictures(), expected)
 
 
+@pytest.mark.alone
 @each_widget
 def test_a_move_is_shown_at_once(widget, name, record_property):
     slider = next(iter(widget.sliders().values()))
@@ -135,6 +136,7 @@ def test_play_runs_to_the_end(widget):
     assert same(widget.pictures(), expected)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["guidance"])
 def test_the_model_runs_when_the_slider_is_let_go(widget, record_property):
     slider = widget.sliders()[DRAWS]

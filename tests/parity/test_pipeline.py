@@ -60,7 +60,12 @@ def common():
     return {"prompt": PROMPTS, "negative_prompt": NEGATIVES, **settings}
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+QUICK = ("ddim", "euler_a", "pndm", "dpmpp_2m")  # of each kind one; every step of each: test_samplers.py
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SAMPLERS]
+)
 def test_text_to_image_from_the_same_seeds(ours, theirs, name):
     """Starting noise and, where a sampler is stochastic, the noise of every step come from the seeds."""
     size = {"height": HEIGHT, "width": WIDTH}
@@ -71,6 +76,7 @@ def test_text_to_image_from_the_same_seeds(ours, theirs, name):
     assert relative_error(got.latents, reference) <= TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ddim", "euler", "dpmpp_2m", "pndm", "heun"])
 def test_text_to_image_from_the_same_latents(ours, theirs, name):
     start = noise(2, 4, HEIGHT // 4, WIDTH // 4)
@@ -188,19 +194,28 @@ def test_inpainting_with_any_model(ours, theirs, name, strength):
     assert relative_error(got.latents, reference) <= TOLERANCE
 
 
-@pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
-@pytest.mark.parametrize("name", ["ddim", "euler", "euler_a", "dpmpp_2m"])
-def test_inpainting_with_a_model_made_for_it(tmp_path, name, strength):
-    folder = small_pipeline(in_channels=9).save_pretrained(tmp_path / "nine", dtype=torch.float32)
+@pytest.fixture(scope="module")
+def nine(tmp_path_factory):
+    """Our and diffusers' pipeline of a model whose U-Net has nine channels."""
+    folder = tmp_path_factory.mktemp("model") / "nine"
+    small_pipeline(in_channels=9).save_pretrained(folder, dtype=torch.float32)
     theirs = diffusers.StableDiffusionInpaintPipeline.from_pretrained(folder, local_files_only=True)
+    return StableDiffusion.from_pretrained(folder), theirs
+
+
+@pytest.mark.parametrize(
+    "strength", [0.75, *(pytest.param(strength, marks=pytest.mark.slow) for strength in (0.3, 1.0))]
+)
+@pytest.mark.parametrize("name", ["ddim", "euler", "euler_a", "dpmpp_2m"])
+def test_inpainting_with_a_model_made_for_it(nine, name, strength):
+    ours, theirs = nine
     pipe = with_sampler(theirs, name, diffusers.StableDiffusionInpaintPipeline)
     images, masks, reference = repainted(pipe, name, strength)
-    nine = StableDiffusion.from_pretrained(folder)
-    got = nine.inpaint(images, masks, PROMPTS, strength, NEGATIVES, STEPS, SCALE, sampler=name, seed=5)
+    got = ours.inpaint(images, masks, PROMPTS, strength, NEGATIVES, STEPS, SCALE, sampler=name, seed=5)
     assert relative_error(got.latents, reference) <= TOLERANCE
 
 
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("kind", [pytest.param("epsilon", marks=pytest.mark.slow), "v_prediction"])
 def test_guidance_rescale(tmp_path, kind):
     """In the terms of what the network answers: noise, or v."""
     pipe = small_pipeline(prediction_type=kind, scheduler="DDIMScheduler")

@@ -167,5 +167,6 @@ def test_a_vocabulary_trained_here(tmp_path):
 
 
 @pytest.mark.skipif(not SCENES.is_dir(), reason="the shipped model is not there")
+@pytest.mark.slow
 def test_the_shipped_vocabulary():
     assert differences(Tokenizer.from_folder(SCENES), SCENES, generated_strings()) == []
