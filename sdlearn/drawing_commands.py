@@ -57,6 +57,7 @@ SETTINGS = {
     "long_prompts": ("long_prompts", bool),
     "paste_original": ("paste_original", bool),
     "seed": ("seed", int),
+    "dtype": ("dtype", str),
     "model": ("drawn_with", str),
 }
 
@@ -76,7 +77,8 @@ def settings_of(picture: Path) -> dict[str, Any]:
             continue
         if isinstance(value, list) and kind in (str, int):
             raise ValueError(
-                f"{str(picture)!r} was drawn with several in one call ({name}); draw them one by one."
+                f"{str(picture)!r} was drawn with several in one call, and does not say which it is ({name}): "
+                "save each with out.settings_of(k)."
             )
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"{str(picture)!r} says {name!r} is {str(value)[:80]!r}, which it cannot be.")
