@@ -341,9 +341,9 @@ def test_diffusers_other_ways_are_answered(pipe):
     with pytest.raises(AttributeError, match="no 'enable_model_cpu_offload': call pipe.save_memory"):
         pipe.enable_model_cpu_offload()
     with pytest.raises(AttributeError, match="no 'scheduler': give each drawing a sampler, by its name"):
-        pipe.scheduler
+        _ = pipe.scheduler
     with pytest.raises(AttributeError, match="^StableDiffusion has no 'shceduler'.$"):
-        pipe.shceduler
+        _ = pipe.shceduler
     with pytest.raises(TypeError, match="no argument 'torch_dtype' here: sdlearn calls it dtype"):
         StableDiffusion.from_pretrained("scenes", torch_dtype=torch.float16)
     with pytest.raises(TypeError, match="no argument 'cache' here; there are model, dtype, device, pred"):
