@@ -19,7 +19,7 @@ from small_pipeline import PIXELS, small_pipeline
 import sdlearn
 from sdlearn import commands, drawing_commands
 from sdlearn.cli import build_parser, main
-from sdlearn.image import load_image
+from sdlearn.image import load_image, save_png
 from sdlearn.metadata import read_settings
 from sdlearn.wishes import Wishes
 from sdlearn.wording import FIRST, OPTIONS, for_command_line
@@ -165,6 +165,10 @@ def test_bfloat16_draws_nearly_the_same(model, here):
     assert draw(model, "--dtype", "bfloat16", "--out", "b.png") == 0
     difference = abs(pixels("a.png") - pixels("b.png"))
     assert 0 < difference.mean() < 20
+    assert main(["txt2img", "--from", "b.png", "--model", model, "--device", "cpu", "--out", "c.png"]) == 0
+    assert np.array_equal(pixels("c.png"), pixels("b.png"))
+    save_png(Image.open("b.png"), "d.png", {**read_settings("b.png"), "dtype": "__file__"})
+    assert main(["txt2img", "--from", "d.png", "--model", model, "--device", "cpu", "--out", "e.png"]) == 2
 
 
 # What it refuses: one line, exit code 2, no file.
