@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sdlearn.bpe import clean, split_words
-from sdlearn.prompts import parse_weights
 from sdlearn.tokenizer import Tokenizer
 from sdlearn.wishes import Drawing, Model
 
@@ -21,10 +20,8 @@ FEWEST = {"dpmpp_2m": 20, "unipc": 25, "pndm": 50, "lms": 50}
 STRONG = 5.0  # guidance; at 3 ten steps do for all of these
 
 
-def unlearnt(texts: Iterable[str], tokenizer: Tokenizer, weighted: bool = False) -> list[str]:
+def unlearnt(texts: Iterable[str], tokenizer: Tokenizer) -> list[str]:
     """The words of some texts that fall into several tokens: in captions that gave a vocabulary, each word is one."""
-    if weighted:
-        texts = [" ".join(piece for piece, _ in parse_weights(text)) for text in texts]
     words = dict.fromkeys(word for text in texts for word in split_words(clean(text)) if word.isalpha())
     return [word for word in words if len(tokenizer.tokenize(word)) > 1]
 
@@ -34,8 +31,7 @@ def doubts(drawing: Drawing, model: Model, tokenizer: Tokenizer) -> list[str]:
     wishes, found = drawing.wishes, []
     if len(tokenizer) > SMALL_VOCABULARY:
         return found
-    texts = [*drawing.prompts, *drawing.negative_prompts]
-    if words := unlearnt(texts, tokenizer, wishes.prompt_weights):
+    if words := unlearnt([*drawing.prompts, *drawing.negative_prompts], tokenizer):
         found.append(f"{model.name or 'this model'} has not learnt the words {', '.join(words)[:200]}.")
     side = model.sample_size * model.factor
     if (wishes.width, wishes.height) != (side, side):

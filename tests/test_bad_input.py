@@ -342,8 +342,8 @@ def test_diffusers_other_ways_are_answered(pipe):
         pipe.enable_model_cpu_offload()
     with pytest.raises(AttributeError, match="no 'scheduler': give each drawing a sampler, by its name"):
         _ = pipe.scheduler
-    with pytest.raises(AttributeError, match="^StableDiffusion has no 'shceduler'.$"):
-        _ = pipe.shceduler
+    with pytest.raises(AttributeError, match="^StableDiffusion has no 'schedulers'.$"):
+        _ = pipe.schedulers
     with pytest.raises(TypeError, match="no argument 'torch_dtype' here: sdlearn calls it dtype"):
         StableDiffusion.from_pretrained("scenes", torch_dtype=torch.float16)
     with pytest.raises(TypeError, match="no argument 'cache' here; there are model, dtype, device, pred"):

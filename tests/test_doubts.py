@@ -37,15 +37,12 @@ def test_every_word_of_the_captions_is_learnt(words):
         ("Two cats, a DOOG: 3 dogs!", ["two", "cats", "doog", "dogs"]),
         ("a cat and a cat and 猫", ["and", "猫"]),
         ("", []),
+        ("a (red:1.2) [zebra] cat", ["zebra"]),  # signs of weights are no words
         ("a red cat... (at night) 🐱", []),
     ],
 )
 def test_words_that_fall_into_pieces_are_not(words, text, new):
     assert unlearnt([text], words) == new
-
-
-def test_weights_are_no_words(words):
-    assert unlearnt(["a (red:1.2) [zebra] cat"], words, weighted=True) == ["zebra"]
 
 
 def said(model, words, **wishes):
