@@ -95,7 +95,7 @@ class Generation:
         number = len(self.latents)
         size = f" of {self.images[0].width}x{self.images[0].height}" if self.images else ", not finished"
         prompt, seed = (self.settings.get(name) for name in ("prompt", "seed"))
-        asked = f"{str(prompt)[:60]!r}, seed {str(seed)[:40]}, {len(self.steps)} steps recorded"
+        asked = f"{prompt!r:.60}, seed {seed!r:.40}, {len(self.steps)} steps recorded"
         return f"Generation({number} picture{'s' * (number != 1)}{size}: {asked})"
 
     def _repr_png_(self) -> bytes | None:

@@ -100,6 +100,8 @@ def test_results_say_what_they_are_in_a_line(pipe):
     assert repr(out.steps[3]) == "Step(3, sigma 0.04131 to 0.02917, latents 3x4x8x8)"
     assert repr(out.steps[3].pred) == "Prediction(latents 3x4x8x8, timestep 1.0)"
     assert repr(pipe) == "StableDiffusion('small', 32x32 pixels, float32 on cpu)"
+    two = pipe.txt2img(["a cat", "red"], record=False, **QUICK)
+    assert repr(two) == "Generation(2 pictures of 32x32: ['a cat', 'red'], seed [0, 1], 0 steps recorded)"
     assert "1 picture, not finished:" in repr(Generation([], noise(1, 4, 8, 8)))
     for long in (pipe.txt2img(["a cat " * 40] * 9, record=False, **QUICK), out.steps):
         assert len(repr(long)) < 400
