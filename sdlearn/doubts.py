@@ -11,8 +11,8 @@ from sdlearn.tokenizer import Tokenizer
 from sdlearn.wishes import Drawing, Model
 
 SMALL_VOCABULARY = 10_000  # tokens: CLIP's published one has 49,408, a smaller one was learnt from captions
-# Steps below which 3 to 26 of 40 pictures of this model were wrong, mostly in a colour, at guidance scale 7.5; euler and
-# ddim had none wrong in 10 steps, and at scale 3 dpmpp_2m and unipc had none either.
+# Steps below which 3 to 26 of 40 pictures of this model were wrong, mostly in a colour, at guidance scale 7.5; of
+# euler and ddim none was wrong in 10 steps, and at scale 3 none of dpmpp_2m and unipc.
 MEASURED = "scenes"
 FEWEST = {"dpmpp_2m": 20, "unipc": 30, "euler_a": 20, "pndm": 50, "lms": 50}
 STRONG = 5.0  # between the two scales
