@@ -51,7 +51,8 @@ class StableDiffusion(Networks):
 
         ``sampler`` is a name in ``sdlearn.plan.SAMPLERS``, None for the one of the checkpoint: often pndm, which
         needs 50 steps or more at a strong guidance. ``height`` and ``width`` are pixels, None for the model's own.
-        Picture k starts from ``seed`` + k, from its own seed of a list, or from ``latents``: unit-variance noise (n, channels, height/factor, width/factor).
+        Picture k starts from ``seed`` + k, from its own seed of a list, or from ``latents``: unit-variance noise
+        (n, channels, height/factor, width/factor).
         ``guidance_scale`` 1 follows the prompt alone (no negative prompt), 0 ignores it (diffusers: as 1).
         ``record=False`` keeps no steps; the pictures are the same.
 
