@@ -30,7 +30,10 @@ def doubts(drawing: Drawing, model: Model, tokenizer: Tokenizer) -> list[str]:
     if len(tokenizer) > SMALL_VOCABULARY:
         return found
     if words := unlearnt([*drawing.prompts, *drawing.negative_prompts], tokenizer):
-        found.append(f"{model.name or 'this model'} has not learnt the words {', '.join(words)[:200]}.")
+        known = " Those it knows: sdlearn scenes --words." if model.name == MEASURED else ""
+        found.append(
+            f"{model.name or 'this model'} has not learnt the words {', '.join(words)[:200]}.{known}"
+        )
     side = model.sample_size * model.factor
     if (wishes.width, wishes.height) != (side, side):
         found.append(

@@ -52,7 +52,7 @@ def said(model, words, **wishes):
 def test_what_is_said(model, words):
     assert said(model, words) == []
     assert said(model, words, prompt=["a cat", "a zebra"], negative_prompt="blurry") == [
-        "scenes has not learnt the words zebra, blurry."
+        "scenes has not learnt the words zebra, blurry. Those it knows: sdlearn scenes --words."
     ]
     assert said(model, words, width=48) == [
         "scenes has learnt pictures of 32x32 pixels: at 48x32 things may be missing or there twice."
@@ -83,6 +83,6 @@ def test_the_command_line_says_it_once(tmp_path, monkeypatch, capsys, command):
     assert main([*command.split(), "a zebra", "--size", "64x64", *more]) == 0
     assert [line.removeprefix("sdlearn: warning: ") for line in capsys.readouterr().err.splitlines()] == [
         "--negative has no effect at --cfg=1: it needs a scale above 1.",
-        "scenes has not learnt the words zebra.",
+        "scenes has not learnt the words zebra. Those it knows: sdlearn scenes --words.",
         "scenes has learnt pictures of 128x128 pixels: at 64x64 things may be missing or there twice.",
     ]
