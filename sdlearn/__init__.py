@@ -25,6 +25,8 @@ _HOME = {
     "Prediction": "trace",
     "Step": "trace",
     "Generation": "trace",
+    "save_png": "image",
+    "read_settings": "metadata",
 }
 
 __all__ = ["__version__", *_HOME]

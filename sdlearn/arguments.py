@@ -12,6 +12,8 @@ from torch import Tensor
 from sdlearn.plan import SAMPLERS, Sampler
 from sdlearn.prompts import parse_weights
 
+DTYPES = ("float32", "bfloat16", "float16")
+
 
 def check_reading(texts: list[str], wishes: Any, text_layers: int) -> None:
     """Raise what is wrong with how the prompts are to be read."""
@@ -94,6 +96,13 @@ def usable_device(device: Any) -> torch.device:
     return found
 
 
+def usable_dtype(dtype: Any) -> torch.dtype:
+    """The type of numbers of networks, from torch.float16 or its name "float16"."""
+    if not isinstance(dtype, str | torch.dtype) or str(dtype).removeprefix("torch.") not in DTYPES:
+        raise ValueError(f"dtype {str(dtype)!r} is not for networks here; use {', '.join(DTYPES)}.")
+    return getattr(torch, str(dtype).removeprefix("torch."))
+
+
 def texts_of(name: str, value: Any) -> list[str]:
     """One text, or a list of at least one, as a list."""
     texts = list(value) if isinstance(value, list | tuple) else [value]
@@ -129,11 +138,11 @@ def seeds_of(seed: Any, number: int) -> list[int]:
     several = isinstance(seed, list | tuple)
     for one in seed if several else [seed]:
         if isinstance(one, bool) or not hasattr(one, "__index__"):
-            raise TypeError(f"seed must be a whole number, or a list of one a picture, got {one!r}.")
+            raise TypeError(f"seed must be a whole number, or a list with one for each picture, got {one!r}.")
         if not 0 <= operator.index(one) < 2**63:
             raise ValueError(f"seed must be from 0 to 2**63 - 1, got {one}.")
     if several and len(seed) != number:
-        raise ValueError(f"seed has {len(seed)} entries for {number} pictures; give one a picture.")
+        raise ValueError(f"seed has {len(seed)} entries for {number} pictures; give one for each picture.")
     return [operator.index(seed[k] if several else seed + k) for k in range(number)]
 
 

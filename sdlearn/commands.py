@@ -68,14 +68,12 @@ def choose_device(name: str | None) -> str:
 
 def load_model(args: argparse.Namespace) -> StableDiffusion:
     """The pipeline that --model, --device, --dtype and the like name."""
-    import torch
-
     from sdlearn.pipeline import StableDiffusion
 
     device = choose_device(args.device)
     pipe = StableDiffusion.from_pretrained(
         args.model,
-        getattr(torch, args.dtype),
+        args.dtype,
         "cpu" if args.save_memory else device,
         prediction_type=args.prediction,
         variant=args.variant,

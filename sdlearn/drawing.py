@@ -6,6 +6,7 @@ is plain data that nothing can go wrong with any more.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -37,12 +38,12 @@ Picture = Image.Image | str | Path
 
 
 def text_to_image(
-    model: Model, prompt: str | Sequence[str], latents: Tensor | None = None, **asked: Any
+    model: Model, /, prompt: str | Sequence[str], latents: Tensor | None = None, **asked: Any
 ) -> Drawing:
     """The request of ``StableDiffusion.txt2img``. Without a size: the latents', else the model's own."""
     if model.repaints:
         raise ValueError("this is an inpainting model: its U-Net needs a picture and a mask; use inpaint.")
-    wishes = wishes_of(asked)
+    wishes = wishes_of(asked, model, "prompt", "latents", "record")
     own = (model.sample_size, model.sample_size)
     rows, columns = latents.shape[-2:] if isinstance(latents, Tensor) and latents.ndim == 4 else own
     height = rows * model.factor if wishes.height is None else wishes.height
@@ -56,6 +57,7 @@ def text_to_image(
 
 def image_to_image(
     model: Model,
+    /,
     image: Picture | Sequence[Picture],
     prompt: str | Sequence[str],
     strength: float = 0.75,
@@ -66,7 +68,7 @@ def image_to_image(
         raise ValueError(
             "this is an inpainting model: its U-Net needs a mask beside the picture; use inpaint."
         )
-    wishes = wishes_of(asked)
+    wishes = wishes_of(asked, model, "image", "prompt", "strength", "record")
     images, size = _pictures(model, "image", image, wishes)
     drawing = _request(model, prompt, replace(wishes, width=size[0], height=size[1]))
     drawing = _later_start(drawing, strength)
@@ -75,6 +77,7 @@ def image_to_image(
 
 def repainting(
     model: Model,
+    /,
     image: Picture | Sequence[Picture],
     mask: Picture | Sequence[Picture],
     prompt: str | Sequence[str],
@@ -86,7 +89,7 @@ def repainting(
 
     What is transparent in the mask is kept, as what is black: a mask painted on an empty layer means that.
     """
-    wishes = wishes_of(asked)
+    wishes = wishes_of(asked, model, "image", "mask", "prompt", "strength", "paste_original", "record")
     images, size = _pictures(model, "image", image, wishes)
     masks = [load_image(one, behind="black") for one in (mask if isinstance(mask, list | tuple) else [mask])]
     pairs = zip(
@@ -124,7 +127,7 @@ def resumed(
     wrong = [name for name in asked if name not in allowed]
     if wrong:
         raise TypeError(
-            f"a resumed run cannot change {wrong[0]}: its start is fixed; it can {', '.join(allowed)}."
+            f"a resumed run cannot change {wrong[0]}: its start is fixed; it can change {', '.join(allowed)}."
         )
     if isinstance(step, bool) or not hasattr(step, "__index__"):
         raise TypeError(f"step must be a whole number, got {step!r}.")
@@ -212,6 +215,10 @@ def _request(model: Model, prompt: Any, wishes: Wishes) -> Drawing:
     check_size(wishes.width, wishes.height, model.factor)
     check_reading(prompts + negatives, wishes, model.text_layers)
     seeds = seeds_of(wishes.seed, number)
+    if scale == 1 and any(negatives):
+        warnings.warn(
+            "negative_prompt has no effect at guidance_scale=1: it needs a scale above 1.", stacklevel=4
+        )
     wishes = replace(
         wishes,
         num_inference_steps=steps,
@@ -252,6 +259,7 @@ def _settings(
         "num_images_per_prompt": wishes.num_images_per_prompt,
         "seed": seeds[0] if len(seeds) == 1 else seeds,
     }
+    always |= {} if model.dtype == "float32" else {"dtype": model.dtype}
     at_rest = Wishes()
     rest = {
         field.name: getattr(wishes, field.name)

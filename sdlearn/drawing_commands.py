@@ -57,6 +57,7 @@ SETTINGS = {
     "long_prompts": ("long_prompts", bool),
     "paste_original": ("paste_original", bool),
     "seed": ("seed", int),
+    "dtype": ("dtype", str),
     "model": ("drawn_with", str),
 }
 
@@ -76,7 +77,8 @@ def settings_of(picture: Path) -> dict[str, Any]:
             continue
         if isinstance(value, list) and kind in (str, int):
             raise ValueError(
-                f"{str(picture)!r} was drawn with several in one call ({name}); draw them one by one."
+                f"{str(picture)!r} was drawn with several in one call, and does not say which it is ({name}): "
+                "save each with out.settings_of(k)."
             )
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"{str(picture)!r} says {name!r} is {str(value)[:80]!r}, which it cannot be.")
@@ -175,6 +177,15 @@ def save_pictures(
             print("wrote", save_png(strip, path.with_name(f"{path.stem}-steps.png"), settings), flush=True)
 
 
+def say_doubts(args: argparse.Namespace, pipe: StableDiffusion, request: Callable) -> None:
+    """Warn of wishes that are likely to disappoint; ``request`` checks them as the pipeline's method will."""
+    from sdlearn.doubts import doubts
+
+    wishes = {name: value for name, value in drawing_arguments(args).items() if name != "record"}
+    for doubt in doubts(request(**wishes), pipe.model, pipe.tokenizer):
+        warnings.warn(doubt, stacklevel=2)
+
+
 def draw(args: argparse.Namespace, pipe: StableDiffusion, files: Sequence[Path], one: Callable) -> None:
     """A file for each picture, written as soon as it is drawn: a run that is stopped keeps what it has finished.
 
@@ -219,23 +230,34 @@ def planned_files(args: argparse.Namespace) -> list[Path]:
 
 def txt2img(args: argparse.Namespace) -> None:
     """Draw a sentence."""
+    from sdlearn.drawing import text_to_image
+
     if hasattr(args, "strength"):
         warnings.warn("the settings are of a redrawn picture; txt2img draws without one.", stacklevel=2)
     files = planned_files(args)
     pipe = load_model(args)
+    say_doubts(args, pipe, partial(text_to_image, pipe.model, args.prompt))
     draw(args, pipe, files, partial(pipe.txt2img, args.prompt))
 
 
 def img2img(args: argparse.Namespace) -> None:
     """Redraw a picture."""
+    from sdlearn.drawing import image_to_image
+
     files = planned_files(args)
     pipe = load_model(args)
-    draw(args, pipe, files, partial(pipe.img2img, args.image, args.prompt, strength=args.strength))
+    given, more = (args.image, args.prompt), {"strength": args.strength}
+    say_doubts(args, pipe, partial(image_to_image, pipe.model, *given, **more))
+    draw(args, pipe, files, partial(pipe.img2img, *given, **more))
 
 
 def inpaint(args: argparse.Namespace) -> None:
     """Paint a part of a picture anew."""
+    from sdlearn.drawing import repainting
+
     files = planned_files(args)
     pipe = load_model(args)
+    given = args.image, args.mask, args.prompt
     more = {"strength": args.strength, "paste_original": args.paste_original}
-    draw(args, pipe, files, partial(pipe.inpaint, args.image, args.mask, args.prompt, **more))
+    say_doubts(args, pipe, partial(repainting, pipe.model, *given, **more))
+    draw(args, pipe, files, partial(pipe.inpaint, *given, **more))

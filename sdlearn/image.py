@@ -19,6 +19,10 @@ from torch import Tensor
 from sdlearn.metadata import parameters_text
 
 MAX_PIXELS = 2**26  # 8192 x 8192: a larger picture is taken for a mistake or for a decompression bomb
+MADE_FROM = {
+    "ndarray": ": PIL.Image.fromarray makes one of an array (height, width, 3) of uint8",
+    "Tensor": ": sdlearn.image.to_images makes them of a tensor (n, 3, height, width) from -1 to 1",
+}
 GAP = 2  # white pixels between the pictures of a grid
 
 
@@ -76,7 +80,8 @@ def load_image(
     elif isinstance(source, str | Path):
         image = _read(Path(source), behind)
     else:
-        raise TypeError(f"a picture must be a path or a PIL image, not {type(source).__name__}.")
+        kind = type(source).__name__
+        raise TypeError(f"a picture must be a path or a PIL image, not {kind}{MADE_FROM.get(kind, '')}.")
     return (
         image
         if size is None or image.size == tuple(size)
@@ -125,8 +130,10 @@ def grid(images: Sequence[Image.Image], columns: int | None = None) -> Image.Ima
     return sheet
 
 
-def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any]) -> Path:
+def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any] | None = None) -> Path:
     """Write a PNG that carries ``settings`` as text (``parameters``) and as JSON (``sdlearn``); returns path.
+
+    ``settings`` are those of this picture, ``out.settings_of(k)``; None for a picture that has none.
 
     Never overwrites: raises ValueError when the file exists, does not end in .png, or cannot be written. The
     file appears whole or not at all.
@@ -134,16 +141,7 @@ def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any]) -> 
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"cannot save {str(path)!r}: the name must end in .png, to keep the settings.")
-    try:
-        data = json.dumps(settings, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the settings cannot be written as JSON: {error}") from error
-    info = PngInfo()
-    text = (
-        parameters_text(settings).encode("utf-8", errors="replace").decode("utf-8")
-    )  # half characters become "?"
-    info.add_text("parameters", text)
-    info.add_text("sdlearn", data)
+    info = PngInfo() if settings is None else _texts(settings)
     try:
         if path.exists():
             raise FileExistsError("it exists and is not overwritten; give another name or move it away")
@@ -157,6 +155,20 @@ def save_png(image: Image.Image, path: str | Path, settings: dict[str, Any]) -> 
     except OSError as error:  # its text would name the temporary file
         raise ValueError(f"cannot write {str(path)!r}: {error.strerror or error}.") from error
     return path
+
+
+def _texts(settings: dict[str, Any]) -> PngInfo:
+    try:
+        data = json.dumps(settings, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the settings cannot be written as JSON: {error}") from error
+    info = PngInfo()
+    text = (
+        parameters_text(settings).encode("utf-8", errors="replace").decode("utf-8")
+    )  # half characters become "?"
+    info.add_text("parameters", text)
+    info.add_text("sdlearn", data)
+    return info
 
 
 def _publish(temporary: Path, path: Path) -> None:

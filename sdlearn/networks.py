@@ -5,18 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from sdlearn import checkpoint
-from sdlearn.arguments import usable_device
+from sdlearn.arguments import texts_of, usable_device, usable_dtype
 from sdlearn.clip import CLIPTextModel
 from sdlearn.compiled import CompiledUNet, check_compiler
 from sdlearn.config import ScheduleConfig
 from sdlearn.denoise import Network
+from sdlearn.elsewhere import ATTRIBUTES, LOADING, refuse
 from sdlearn.image import to_images
 from sdlearn.memory import in_portions, tiled_decode, visiting
 from sdlearn.prompts import chunks_of, equally_long, unread
@@ -28,6 +29,8 @@ from sdlearn.trace import Generation
 from sdlearn.unet import UNet
 from sdlearn.vae import AutoencoderKL
 from sdlearn.wishes import Model
+
+LOADED = "model, dtype, device, prediction_type, variant, tokenizer, vae, safety_checker, compile"
 
 
 class Networks:
@@ -65,7 +68,7 @@ class Networks:
     def from_pretrained(
         cls,
         model: str | Path = "scenes",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | str = torch.float32,
         device: str = "cpu",
         *,
         prediction_type: str | None = None,
@@ -74,6 +77,7 @@ class Networks:
         vae: str | Path | None = None,
         safety_checker: bool = True,
         compile: bool = False,
+        **elsewhere: Any,
     ) -> Self:
         """Load a folder in diffusers' layout, a .safetensors or .ckpt file, a shipped model, or one of the hub.
 
@@ -83,6 +87,8 @@ class Networks:
         on the hub, or "scenes_detail", a second decoder for "scenes". A checkpoint's safety checker is used unless
         ``safety_checker`` is False. ``compile`` is told at the method of this name. Raises CheckpointError.
         """
+        refuse(elsewhere, LOADING, there=LOADED)
+        dtype = usable_dtype(dtype)
         usable_device(device)
         parts, opened = checkpoint.load_checkpoint(
             model, dtype, device, prediction_type=prediction_type, variant=variant, tokenizer=tokenizer
@@ -112,13 +118,24 @@ class Networks:
         pipe.checkpoint = opened
         return pipe.compile() if compile else pipe
 
+    @classmethod
+    def from_single_file(cls, *_: Any, **__: Any) -> Self:
+        """Not here: ``from_pretrained`` opens single files, too."""
+        raise TypeError("from_pretrained opens single files, too: from_pretrained('model.safetensors').")
+
+    def __getattr__(self, name: str) -> Any:
+        """Only for names that are not there: those of diffusers are answered."""
+        instead = f": {ATTRIBUTES[name]}" if name in ATTRIBUTES else ""
+        raise AttributeError(f"{type(self).__name__} has no {name!r}{instead}.")
+
     def save_pretrained(
-        self, folder: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False
+        self, folder: str | Path, dtype: torch.dtype | str = torch.float16, overwrite: bool = False
     ) -> Path:
         """Write the folder that ``from_pretrained``, here and in diffusers, opens. Raises CheckpointError.
 
         In half precision, if ``dtype`` does not say otherwise.
         """
+        dtype = usable_dtype(dtype)
         if self.safety_checker is not None:
             warnings.warn("the safety checker is not saved; copy its folder.", stacklevel=2)
         networks = self.unet, self.vae, self.text_encoder
@@ -126,13 +143,15 @@ class Networks:
         return checkpoint.save_folder(parts, folder, dtype, overwrite)
 
     def to(
-        self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
+        self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | str | None = None
     ) -> Self:
         """Move the networks to a device, or to another type of numbers; returns itself."""
         if isinstance(device, torch.dtype):  # pipe.to(torch.float16)
             device, dtype = None, device
         if device is not None:
             device = usable_device(device)
+        if dtype is not None:
+            dtype = usable_dtype(dtype)
         for network in self._networks:
             network.to(device=device, dtype=dtype)
         if self._compiled is not None:
@@ -197,28 +216,33 @@ class Networks:
             sample_size=unet.sample_size,
             text_layers=self.text_encoder.config.num_hidden_layers,
             repaints=unet.in_channels != vae.latent_channels,
+            dtype=str(self.dtype).removeprefix("torch."),
         )
+
+    def __repr__(self) -> str:
+        model = self.model
+        size = f"{model.sample_size * model.factor}x{model.sample_size * model.factor} pixels"
+        return f"{type(self).__name__}({self.name!r}, {size}, {model.dtype} on {self.device})"
 
     # The networks, one method each.
 
     @torch.no_grad()
     def encode_prompt(
         self,
-        prompts: Sequence[str],
+        prompts: str | Sequence[str],
         *,
         clip_skip: int = 0,
         prompt_weights: bool = False,
         long_prompts: bool = False,
     ) -> Tensor:
-        """n texts -> (n, length, width) text vectors. Warns about a prompt that does not fit whole.
+        """n texts, or one -> (n, length, width) text vectors. Warns about a prompt that does not fit whole.
 
         ``clip_skip``, ``prompt_weights`` and ``long_prompts`` are told in sdlearn.prompts.
         """
         layers = self.text_encoder.config.num_hidden_layers
-        if isinstance(prompts, str) or not 0 <= clip_skip < layers:
-            raise ValueError(
-                f"give a list of prompts, and a clip_skip from 0 to {layers - 1}; got {clip_skip!r}."
-            )
+        prompts = texts_of("prompts", prompts)
+        if not 0 <= clip_skip < layers:
+            raise ValueError(f"clip_skip must be from 0 to {layers - 1}, got {clip_skip!r}.")
         chunked = []
         for prompt in prompts:
             for message in unread(prompt, prompt_weights):
@@ -251,6 +275,12 @@ class Networks:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> list[Image.Image]:
         """Latents (n, channels, h, w) -> n pictures. A preview of a step is ``decode(step.pred.x0)``."""
+        channels = self.vae.config.latent_channels
+        if latents.ndim != 4 or latents.shape[1] != channels:
+            raise ValueError(
+                f"latents must have the shape (n, {channels}, h, w), got {tuple(latents.shape)}; "
+                "latents[None] makes one picture's a batch of one."
+            )
         latents = latents.to(self.device).float() / self.vae.config.scaling_factor
         with visiting(self.vae, self._visits) as vae:
             pixels = self._decode(vae, latents.to(self.dtype))

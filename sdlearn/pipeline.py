@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sdlearn.drawing import Picture, image_to_image, repainting, resumed, text_to_image
+from sdlearn.elsewhere import with_a_mask
 from sdlearn.memory import explain_lack
 from sdlearn.networks import Networks
 from sdlearn.progress import bar_size
@@ -25,6 +26,12 @@ SECONDS_BEFORE_A_BAR = 2.0  # shorter work shows no progress bar
 
 class StableDiffusion(Networks):
     """A loaded model and the methods that draw with it."""
+
+    def __call__(self, *_: Any, **__: Any) -> Generation:
+        """Not here: a drawing has a name."""
+        raise TypeError(
+            "call pipe.txt2img(prompt), pipe.img2img(image, prompt) or pipe.inpaint(image, mask, prompt)."
+        )
 
     def txt2img(
         self,
@@ -43,9 +50,10 @@ class StableDiffusion(Networks):
     ) -> Generation:
         """Draw what a text says: one picture a prompt, or ``num_images_per_prompt`` of each.
 
-        ``sampler`` is a name in ``sdlearn.plan.SAMPLERS``, None for the one of the checkpoint. ``height``
-        and ``width`` are pixels, None for the model's own. Picture k starts from ``seed`` + k, from its own
-        seed of a list, or from ``latents``: unit-variance noise (n, channels, height/factor, width/factor).
+        ``sampler`` is a name in ``sdlearn.plan.SAMPLERS``, None for the one of the checkpoint: often pndm, which
+        needs 50 steps or more at a strong guidance. ``height`` and ``width`` are pixels, None for the model's own.
+        Picture k starts from ``seed`` + k, from its own seed of a list, or from ``latents``: unit-variance noise
+        (n, channels, height/factor, width/factor).
         ``guidance_scale`` 1 follows the prompt alone (no negative prompt), 0 ignores it (diffusers: as 1).
         ``record=False`` keeps no steps; the pictures are the same.
 
@@ -82,6 +90,7 @@ class StableDiffusion(Networks):
         given = {name: value for name, value in locals().items() if name not in ("self", "record", "more")}
         return self._draw(image_to_image(self.model, **given, **more), record)
 
+    @with_a_mask
     def inpaint(
         self,
         image: Picture | Sequence[Picture],
@@ -116,6 +125,8 @@ class StableDiffusion(Networks):
         Without any the result is the same. With a ``cache_interval`` the first call is a whole one, since what is kept
         between steps is not recorded: the same if it was whole before, too, else a little different.
         """
+        if generation is None:
+            raise TypeError("there is no run to go on from: none was stopped (pipe.interrupted is None).")
         if not isinstance(generation, Generation):
             raise TypeError(f"generation must be the result of a drawing, got {type(generation).__name__}.")
         if generation.drawing is None:
@@ -134,6 +145,7 @@ class StableDiffusion(Networks):
         """The steps of ``img2img``: arguments are checked now, each step runs when it is asked for."""
         return self._steps(image_to_image(self.model, image, prompt, **arguments))
 
+    @with_a_mask
     def inpaint_steps(
         self, image: Any, mask: Any, prompt: str | Sequence[str], **arguments: Any
     ) -> Iterator[Step]:

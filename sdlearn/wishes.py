@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -9,21 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdlearn.elsewhere import DRAWING, refuse
 from sdlearn.plan import Plan, Sampler
 from sdlearn.schedule import Schedule
 from sdlearn.trace import Step
-
-# What diffusers' pipelines call otherwise, and what to do here.
-ELSEWHERE = {
-    "generator": "give seed, a whole number or a list of them",
-    "mask_image": "sdlearn calls it mask",
-    "callback_on_step_end": "iterate over the steps of txt2img_steps, img2img_steps or inpaint_steps",
-    "output_type": "the result has images, latents and steps",
-    "timesteps": "give num_inference_steps and spacing",
-    "sigmas": "give num_inference_steps and spacing",
-    "prompt_embeds": "give the prompt as text",
-    "negative_prompt_embeds": "give the negative prompt as text",
-}
 
 
 @dataclass(frozen=True)
@@ -37,6 +27,7 @@ class Model:
     sample_size: int  # latents along a side, where the caller names no size
     text_layers: int = 1  # of the text encoder
     repaints: bool = False  # the U-Net reads the mask and the masked picture beside the latents
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -89,12 +80,18 @@ class Drawing:
         return torch.cat([torch.randn(1, *self.shape[1:], generator=one) for one in generators])
 
 
-def wishes_of(asked: dict[str, Any]) -> Wishes:
-    """The wishes of a call; TypeError for an argument that there is not."""
+def wishes_of(asked: dict[str, Any], model: Model, *others: str) -> Wishes:
+    """The wishes of a call; TypeError for an argument that there is not. ``others`` are there, too.
+
+    What a picture's settings say of its model is compared with this one: a difference is a warning.
+    """
+    for name, here in (("model", model.name), ("dtype", model.dtype)):
+        if asked.get(name, here) != here:
+            warnings.warn(
+                f"the settings are of {name} {asked[name]!r}, this is {here!r}: the picture will be another.",
+                stacklevel=4,
+            )
+    asked = {name: value for name, value in asked.items() if name not in ("model", "dtype")}
     known = [field.name for field in fields(Wishes)]
-    unknown = [name for name in asked if name not in known]
-    if unknown and unknown[0] in ELSEWHERE:
-        raise TypeError(f"there is no argument {unknown[0]!r} here: {ELSEWHERE[unknown[0]]}.")
-    if unknown:
-        raise TypeError(f"there is no argument {unknown[0]!r} here; there are {', '.join(known)}.")
+    refuse([name for name in asked if name not in known], DRAWING, there=", ".join([*others, *known]))
     return Wishes(**asked)

@@ -3,15 +3,20 @@
 Every network of the model under test raises when it is called, so a case that passes proves that none was.
 """
 
+import inspect
 import math
 import re
 import time
+from dataclasses import fields
 
 import pytest
 import torch
 from PIL import Image
 
 from sdlearn import CheckpointError, StableDiffusion
+from sdlearn.elsewhere import ATTRIBUTES, DRAWING, LOADING
+from sdlearn.networks import LOADED
+from sdlearn.wishes import Wishes
 from tests.small_pipeline import small_pipeline
 
 
@@ -76,7 +81,7 @@ BOTH = [
     ({"num_images_per_prompt": 0}, ValueError, "num_images_per_prompt must be at least 1, got 0"),
     ({"num_images_per_prompt": 1.5}, TypeError, "num_images_per_prompt must be a whole number, got 1.5"),
     ({"seed": None}, TypeError, "seed must be a whole number"),
-    ({"seed": 1.0}, TypeError, "seed must be a whole number, or a list of one a picture, got 1.0"),
+    ({"seed": 1.0}, TypeError, "seed must be a whole number, or a list with one for each picture, got 1.0"),
     ({"seed": "1"}, TypeError, "seed must be a whole number"),
     ({"seed": True}, TypeError, "seed must be a whole number"),
     ({"seed": -1}, ValueError, "seed must be from 0 to 2**63 - 1, got -1"),
@@ -170,7 +175,8 @@ IMAGE_ONLY = [
     ({"strength": True}, TypeError, "strength must be a number above 0 and at most 1, got True"),
     ({"strength": 0.01}, ValueError, "strength=0.01 of num_inference_steps=25 leaves no step to run"),
     ({"strength": 0.0}, ValueError, "take a strength of at least 0.04, or more steps"),
-    ({"image": None}, TypeError, "a picture must be a path or a PIL image, not NoneType"),
+    ({"image": None}, TypeError, "a picture must be a path or a PIL image, not NoneType."),
+    ({"image": torch.zeros(1, 3, 8, 8)}, TypeError, "not Tensor: sdlearn.image.to_images makes them"),
     ({"image": "no such file.png"}, ValueError, "there is no picture file 'no such file.png'"),
     ({"image": __file__}, ValueError, "as a picture"),
     ({"image": []}, ValueError, "image must be one picture"),
@@ -260,6 +266,8 @@ def test_an_inpainting_model_says_what_it_needs():
 
 def test_what_cannot_be_resumed(pipe):
     out = small_pipeline().txt2img("a cat", num_inference_steps=3)
+    with pytest.raises(TypeError, match="no run to go on from: none was stopped"):
+        pipe.resume(pipe.interrupted, 1)
     with pytest.raises(TypeError, match="generation must be the result of a drawing, got str"):
         pipe.resume("cat.png", 1)
     for step in (-1, 3, 99):
@@ -268,21 +276,23 @@ def test_what_cannot_be_resumed(pipe):
     with pytest.raises(TypeError, match="step must be a whole number, got 1.5"):
         pipe.resume(out, 1.5)
     with pytest.raises(
-        TypeError, match="a resumed run cannot change seed: its start is fixed; it can prompt"
+        TypeError, match="a resumed run cannot change seed: its start is fixed; it can change prompt"
     ):
         pipe.resume(out, 1, seed=3)
     with pytest.raises(ValueError, match="guidance_scale must be a finite number"):
         pipe.resume(out, 1, guidance_scale=-2)
 
 
-def test_prompts_are_a_list_and_layers_are_there(pipe):
-    for arguments in (
-        {"prompts": "cat"},
-        {"prompts": ["cat"], "clip_skip": 2},
-        {"prompts": ["cat"], "clip_skip": -1},
-    ):
-        with pytest.raises(ValueError, match="give a list of prompts, and a clip_skip from 0 to 1"):
-            pipe.encode_prompt(**arguments)
+def test_what_the_networks_cannot_be_asked(pipe):
+    for skip in (2, -1):
+        with pytest.raises(ValueError, match=f"clip_skip must be from 0 to 1, got {skip}"):
+            pipe.encode_prompt(["cat"], clip_skip=skip)
+    with pytest.raises(TypeError, match="prompts must be a str or a list of str, got 3"):
+        pipe.encode_prompt(3)
+    for shape in ((4, 8, 8), (1, 3, 8, 8)):
+        message = re.escape(f"latents must have the shape (n, 4, h, w), got {shape}; latents[None] makes")
+        with pytest.raises(ValueError, match=message):
+            pipe.decode(torch.zeros(shape))
 
 
 def test_each_picture_has_a_mask_of_its_own_shape(pipe):
@@ -309,8 +319,10 @@ def test_good_input_does_reach_the_networks(pipe):
 def test_unknown_arguments_are_named(pipe):
     for call in (pipe.txt2img, pipe.txt2img_steps):
         with pytest.raises(
-            TypeError, match="there is no argument 'steps' here; there are negative_prompt, num_inf"
+            TypeError, match="no argument 'stepz' here; there are prompt, latents, record, neg"
         ):
+            call("a cat", stepz=20)
+        with pytest.raises(TypeError, match="no argument 'steps' here: sdlearn calls it num_inference_steps"):
             call("a cat", steps=20)
 
 
@@ -319,8 +331,49 @@ def test_arguments_that_diffusers_calls_otherwise(pipe):
         pipe.txt2img("a cat", generator=torch.Generator())
     with pytest.raises(TypeError, match="no argument 'callback_on_step_end' here: iterate over the steps"):
         pipe.img2img(picture(), "a cat", callback_on_step_end=print)
-    with pytest.raises(TypeError, match="no argument 'mask_image' here: sdlearn calls it mask"):
-        pipe.inpaint(picture(), picture(), "a cat", mask_image=picture())
+    for call in (pipe.inpaint, pipe.inpaint_steps):
+        with pytest.raises(TypeError, match="no argument 'mask_image' here: sdlearn calls it mask"):
+            call(prompt="a cat", image=picture(), mask_image=picture())
+    with pytest.raises(TypeError, match="no argument 'strength' here: it is for img2img and inpaint"):
+        pipe.txt2img("a cat", strength=0.5)
+
+
+def test_diffusers_other_ways_are_answered(pipe):
+    with pytest.raises(TypeError, match=r"call pipe\.txt2img\(prompt\), pipe\.img2img"):
+        pipe("a dog")
+    with pytest.raises(TypeError, match="from_pretrained opens single files, too"):
+        StableDiffusion.from_single_file("model.safetensors")
+    with pytest.raises(AttributeError, match="no 'enable_model_cpu_offload': call pipe.save_memory"):
+        pipe.enable_model_cpu_offload()
+    with pytest.raises(AttributeError, match="no 'scheduler': give each drawing a sampler, by its name"):
+        _ = pipe.scheduler
+    with pytest.raises(AttributeError, match="^StableDiffusion has no 'schedulers'.$"):
+        _ = pipe.schedulers
+    with pytest.raises(TypeError, match="no argument 'torch_dtype' here: sdlearn calls it dtype"):
+        StableDiffusion.from_pretrained("scenes", torch_dtype=torch.float16)
+    with pytest.raises(TypeError, match="no argument 'cache' here; there are model, dtype, device, pred"):
+        StableDiffusion.from_pretrained("scenes", cache="here")
+
+
+def test_names_that_are_answered_are_not_there(pipe):
+    """An answer for a name that works would never be read; a list of names holds all that work."""
+    signature = inspect.signature(StableDiffusion.from_pretrained).parameters
+    assert ", ".join(name for name in signature if name != "elsewhere") == LOADED
+    known = {field.name for field in fields(Wishes)}
+    assert not known & DRAWING.keys() and not signature.keys() & LOADING.keys()
+    assert not any(hasattr(pipe, name) for name in ATTRIBUTES)
+
+
+@pytest.mark.parametrize("dtype", ["half", "fp16", "float64", torch.int8, torch.float64, 16, None])
+def test_types_of_numbers_that_are_not_there(pipe, tmp_path, dtype):
+    message = re.escape(f"dtype {str(dtype)!r} is not for networks here; use float32, bfloat16, float16.")
+    with pytest.raises(ValueError, match=message):
+        StableDiffusion.from_pretrained("scenes", dtype=dtype)
+    with pytest.raises(ValueError, match=message):
+        pipe.save_pretrained(tmp_path / "new", dtype=dtype)
+    if dtype is not None:
+        with pytest.raises(ValueError, match=message):
+            pipe.to(dtype=dtype)
 
 
 def test_models_that_are_not_there(tmp_path):

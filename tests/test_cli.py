@@ -19,7 +19,7 @@ from small_pipeline import PIXELS, small_pipeline
 import sdlearn
 from sdlearn import commands, drawing_commands
 from sdlearn.cli import build_parser, main
-from sdlearn.image import load_image
+from sdlearn.image import load_image, save_png
 from sdlearn.metadata import read_settings
 from sdlearn.wishes import Wishes
 from sdlearn.wording import FIRST, OPTIONS, for_command_line
@@ -103,6 +103,18 @@ def test_several_pictures_are_each_as_if_alone(model, here):
     assert read_settings("cat-6.png") == read_settings("alone.png")
 
 
+def test_a_picture_of_a_batch_drawn_in_python_is_drawn_again(model, here, capsys):
+    pipe = sdlearn.StableDiffusion.from_pretrained(model)
+    out = pipe.txt2img([PROMPT, "a castle"], num_inference_steps=3, seed=[4, 9])
+    save_png(out.images[1], "one.png", out.settings_of(1))
+    again = ["txt2img", "--model", model, "--device", "cpu", "--out", "again.png", "--from"]
+    assert main([*again, "one.png"]) == 0
+    assert abs(pixels("again.png") - pixels("one.png")).max() <= 1
+    save_png(out.images[1], "all.png", out.settings)
+    assert main([*again, "all.png"]) == 2
+    assert "does not say which it is (prompt): save each with out.settings_of(k)" in capsys.readouterr().err
+
+
 def test_steps_strip(model, here, capsys):
     """A column a step: above the noisy latents, below what the network believes; at last the picture."""
     assert draw(model, "--steps-strip", "--n", "2", "--out", "cat.png") == 0
@@ -165,6 +177,10 @@ def test_bfloat16_draws_nearly_the_same(model, here):
     assert draw(model, "--dtype", "bfloat16", "--out", "b.png") == 0
     difference = abs(pixels("a.png") - pixels("b.png"))
     assert 0 < difference.mean() < 20
+    assert main(["txt2img", "--from", "b.png", "--model", model, "--device", "cpu", "--out", "c.png"]) == 0
+    assert np.array_equal(pixels("c.png"), pixels("b.png"))
+    save_png(Image.open("b.png"), "d.png", {**read_settings("b.png"), "dtype": "__file__"})
+    assert main(["txt2img", "--from", "d.png", "--model", model, "--device", "cpu", "--out", "e.png"]) == 2
 
 
 # What it refuses: one line, exit code 2, no file.

@@ -151,7 +151,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
 
 
 def test_load_image_wants_a_path_or_a_picture():
-    with pytest.raises(TypeError, match="not ndarray"):
+    with pytest.raises(TypeError, match="not ndarray: PIL.Image.fromarray makes one"):
         images.load_image(np.zeros((2, 2, 3)))
 
 
@@ -219,6 +219,11 @@ def test_save_png_keeps_pixels_and_settings(tmp_path):
         assert saved.tobytes() == picture().tobytes()
         assert saved.info["parameters"] == metadata.parameters_text(SETTINGS)
     assert os.listdir(path.parent) == ["cat.png"]
+
+
+def test_a_picture_without_settings_is_a_plain_png(tmp_path):
+    with Image.open(images.save_png(picture(), tmp_path / "plain.png")) as saved:
+        assert saved.tobytes() == picture().tobytes() and saved.info == {}
 
 
 def test_save_png_never_overwrites(tmp_path):

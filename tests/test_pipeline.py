@@ -4,6 +4,7 @@ import inspect
 import io
 import json
 import math
+import re
 import warnings
 from dataclasses import fields
 
@@ -14,8 +15,10 @@ from PIL import Image
 
 from sdlearn import StableDiffusion
 from sdlearn.drawing import image_to_image, repainting, text_to_image
-from sdlearn.image import to_tensor
+from sdlearn.image import grid, save_png, to_tensor
+from sdlearn.metadata import read_settings
 from sdlearn.plan import SAMPLERS
+from sdlearn.trace import Generation, Prediction, Step
 from sdlearn.wishes import Wishes
 from tests.small_pipeline import PIXELS, noise, small_pipeline
 
@@ -51,9 +54,83 @@ def test_a_generation_holds_pictures_latents_steps_and_settings(pipe):
 def test_settings_draw_it_again(pipe):
     out = pipe.txt2img(["a cat", "a castle"], ["red", ""], sampler="euler_a", seed=8, **QUICK)
     settings = json.loads(json.dumps(out.settings))  # as they come back from a PNG
-    assert settings.pop("model") == "small"
-    assert settings["seed"] == [8, 9]
-    assert torch.equal(pipe.txt2img(**settings).latents, out.latents)
+    assert settings["model"] == "small" and settings["seed"] == [8, 9]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(pipe.txt2img(**settings).latents, out.latents)
+    again = pipe.img2img(picture(), "a cat", 0.5, guidance_interval=(0.1, 9), **QUICK)
+    assert torch.equal(pipe.img2img(picture(), **again.settings).latents, again.latents)
+    with pytest.warns(UserWarning, match="the settings are of model 'other', this is 'small'") as told:
+        pipe.txt2img(**{**settings, "model": "other"})
+    assert told[0].filename == __file__
+
+
+def test_each_picture_of_a_batch_has_settings_that_draw_it_alone(pipe, tmp_path):
+    """Several prompts, several pictures of each, one negative prompt or one each, seeds counted or given."""
+    for negatives, seed in (("red", 8), (["red", ""], [9, 2, 7, 4]), (["red"], 3)):
+        more = {"num_images_per_prompt": 2, "seed": seed, **QUICK}
+        out = pipe.txt2img(["a cat", "a castle"], negatives, **more)
+        for k, image in enumerate(out.images):
+            path = save_png(image, tmp_path / f"{seed}-{k}.png", out.settings_of(k))
+            settings = read_settings(path)
+            assert (
+                settings["prompt"] == ("a cat", "a castle")[k // 2]
+                and settings["seed"] == out.settings["seed"][k]
+            )
+            assert difference(pipe.txt2img(**settings).latents[0], out.latents[k]) <= 1e-4
+    alone = pipe.txt2img("a cat", **QUICK)
+    assert alone.settings_of(0) == alone.settings
+    for k in (-1, 1):
+        with pytest.raises(IndexError, match=f"there is no picture {k}: the pictures are 0 to 0"):
+            alone.settings_of(k)
+
+
+def test_the_type_of_numbers_is_a_setting_where_it_is_not_the_usual(pipe):
+    assert "dtype" not in pipe.txt2img("a cat", **QUICK).settings
+    half = small_pipeline().to(dtype="bfloat16")
+    settings = half.txt2img("a cat", **QUICK).settings
+    assert settings["dtype"] == "bfloat16"
+    with pytest.warns(UserWarning, match="the settings are of dtype 'bfloat16', this is 'float32'"):
+        pipe.txt2img(**settings)
+
+
+def test_results_say_what_they_are_in_a_line(pipe):
+    out = pipe.txt2img("a cat", seed=7, num_images_per_prompt=3, sampler="ddim", **QUICK)
+    assert repr(out) == "Generation(3 pictures of 32x32: 'a cat', seed [7, 8, 9], 4 steps recorded)"
+    assert repr(out.steps[3]) == "Step(3, sigma 0.04131 to 0.02917, latents 3x4x8x8)"
+    assert repr(out.steps[3].pred) == "Prediction(latents 3x4x8x8, timestep 1.0)"
+    assert repr(pipe) == "StableDiffusion('small', 32x32 pixels, float32 on cpu)"
+    two = pipe.txt2img(["a cat", "red"], record=False, **QUICK)
+    assert repr(two) == "Generation(2 pictures of 32x32: ['a cat', 'red'], seed [0, 1], 0 steps recorded)"
+    assert "1 picture, not finished:" in repr(Generation([], noise(1, 4, 8, 8)))
+    for long in (pipe.txt2img(["a cat " * 40] * 9, record=False, **QUICK), out.steps):
+        assert len(repr(long)) < 400
+
+
+def test_a_notebook_shows_the_pictures(pipe):
+    out = pipe.txt2img("a cat", num_images_per_prompt=2, **QUICK)
+    shown = Image.open(io.BytesIO(out._repr_png_()))
+    assert shown.tobytes() == grid(out.images).tobytes()
+    assert Generation([], out.latents)._repr_png_() is None  # a run that was stopped has none
+
+
+@pytest.mark.parametrize("kind", [Generation, Step, Prediction])
+def test_each_field_is_told(kind):
+    assert all(re.search(rf"\b{field.name}\b.*:", kind.__doc__) for field in fields(kind))
+
+
+def test_a_negative_prompt_without_effect_is_told(pipe):
+    with pytest.warns(UserWarning, match="negative_prompt has no effect at guidance_scale=1") as told:
+        pipe.txt2img("a cat", "castle", num_inference_steps=1, guidance_scale=1)
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for scale, negative in ((1, ""), (0.5, "castle"), (0, "castle")):
+            pipe.txt2img("a cat", negative, num_inference_steps=1, guidance_scale=scale)
+
+
+def test_one_text_is_a_list_of_one(pipe):
+    assert torch.equal(pipe.encode_prompt("a cat"), pipe.encode_prompt(["a cat"]))
 
 
 def test_same_seed_same_picture(pipe):
@@ -119,7 +196,8 @@ def test_guidance(pipe):
         torch.testing.assert_close(pred.eps, pred.eps_uncond + 4 * (pred.eps_cond - pred.eps_uncond))
         torch.testing.assert_close(pred.x0, step.x - step.sigma * pred.eps)
     same = {"seed": 2, "num_inference_steps": 3}
-    only_prompt = pipe.txt2img("a cat", "castle", guidance_scale=1, **same)
+    with pytest.warns(UserWarning, match="no effect"):
+        only_prompt = pipe.txt2img("a cat", "castle", guidance_scale=1, **same)
     assert torch.equal(only_prompt.latents, pipe.txt2img("a cat", "", guidance_scale=1, **same).latents)
     no_prompt = pipe.txt2img("a cat", "castle", guidance_scale=0, **same)
     assert torch.equal(no_prompt.latents, pipe.txt2img("red", "castle", guidance_scale=0, **same).latents)

@@ -30,9 +30,11 @@ LAYERS = [
         "plan",
         "prompts",
         "inpainting",
+        "elsewhere",
         "arguments",
         "wishes",
         "drawing",
+        "doubts",
     },
     {"together", "reuse"},
     {"speed", "compiled"},
@@ -71,8 +73,10 @@ CALLABLES_ONLY = {
     "inpainting",
     "arguments",
     "wishes",
+    "elsewhere",
     "schedule",
     "drawing",
+    "doubts",
 }  # these know callables, never a network
 WIDGETS = ("", "_parts", "_run", "_schedule", "_guidance", "_attention", "_walk", "_tokens", "_sketch")
 # Third-party packages, and the only places that may import them. Reference libraries are for tests, and
