@@ -70,9 +70,26 @@ def way_of(asked: Mapping[str, Any], full: Mapping[str, Any]) -> str:
 
 
 def _point(axes: Axes, x: float, y: float, number: int, way: str, named: bool) -> None:
-    """A mark with its number beside it, in the legend if it is the first of its way."""
+    """A mark with its number beside it, in the legend if it is the first of its way.
+
+    The number stands at another corner where other marks lie close.
+    """
+    low, high = axes.get_ylim()
+    near = [
+        line
+        for line in axes.lines
+        if line.get_marker() != "None"
+        and abs(line.get_xdata()[0] - x) < 0.06
+        and abs(line.get_ydata()[0] - y) < 0.08 * (high - low)
+    ]
     look = {key: WAYS[way][key] for key in ("color", "marker")}
     axes.plot(x, y, linestyle="", markersize=7, label=way if named else None, **look)
     axes.annotate(
-        str(number), (x, y), (5, 4), textcoords="offset points", fontsize=SMALL, color=look["color"]
+        str(number),
+        (x, y),
+        ((5, 4), (-6, -12), (-6, 4), (5, -12))[min(len(near), 3)],
+        ha=("left", "right", "right", "left")[min(len(near), 3)],
+        textcoords="offset points",
+        fontsize=SMALL,
+        color=look["color"],
     )
