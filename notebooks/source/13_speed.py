@@ -27,9 +27,8 @@
 # | **Memory** | {megabytes} MB, no graphics card, no network connection |
 
 # %% [markdown]
-# All seconds below are of the machine that runs the notebook. Those in the saved copy come from a processor with two
-# cores. Yours will differ, and so may their order; where the text states a figure, it says where it is from. No
-# graphics card has been near the saved run.
+# All seconds below are of the machine that runs the notebook; the saved copy comes from a processor with two cores.
+# Yours will differ, and so may their order. No graphics card has been near the saved run.
 
 # %%
 import copy
@@ -128,9 +127,9 @@ viz.curves(
 # browser, a backup or a hot processor makes it slower. A mean is drawn away by each of them; the *median* hardly. (And
 # the minimum? It is one call, the luckiest. Two rivals need not have the same luck.)
 #
-# Two more flaws cannot be seen. Machines change while one measures: they heat up, they get neighbours. Imagine one
-# that slows down: each call takes longer than the one before, by 2 % of the first. Two rivals run on it, exactly equal.
-# First twenty calls of one and then twenty of the other; then by turns:
+# Two more flaws cannot be seen. Machines change while one measures. Imagine one that slows down: each call takes longer
+# than the one before, by 2 % of the first. Two exactly equal rivals run on it: first twenty calls of one, then twenty
+# of the other; then by turns:
 
 # %%
 slowing = [1 + 0.02 * k for k in range(40)]  # seconds of the k-th call, whoever it is
@@ -158,8 +157,7 @@ print(f"handed over after {handed_over:.2f} ms, done after {done:.2f} ms")
 assert handed_over < done
 
 # %% [markdown]
-# Who stops the clock at the first figure measures nothing. On a card one has to wait, before and after
-# (`torch.cuda.synchronize`, or `torch.accelerator.synchronize` for any kind). Four flaws, four cures; here is the
+# On a card one has to wait, before and after (`torch.accelerator.synchronize`). Four flaws, four cures; here is the
 # package's clock.
 
 
@@ -243,9 +241,8 @@ def time_pairs(name: str, ours: Call, theirs: Call, runs: int, device: torch.dev
 
 # %% [markdown]
 # A clock is tested on what is known. A network against itself must come out at 1, and a network that is asked twice
-# against once at 2. But how near? A median of few ratios is uncertain, too. Each ratio falls above the true median or
-# below it, like a coin. So sort them, and cut off on both sides as many as coins seldom leave there. What remains holds
-# the true median in about 95 % of cases:
+# against once at 2. But how near? Each ratio falls above the true median or below it, like a coin. So sort them, and
+# cut off on both sides as many as coins seldom leave there. What remains holds the true median in about 95 % of cases:
 
 
 # %%
@@ -421,8 +418,7 @@ viz.work_and_time({"a picture": shares_of(flops, times), "a guided step": shares
 
 # %% [markdown]
 # Above the share of the FLOPs, below it, hatched, the share of the time. Left, the parts of a picture. Nearly all of it
-# is the U-Net, because it runs in every step. The text encoder does not matter. So whoever wants speed begins with the
-# U-Net.
+# is the U-Net, because it runs in every step. So whoever wants speed begins there.
 #
 # Right, inside a step. `other` is all that is neither of the three: norms, activations, additions, copies. Nobody
 # counts its operations, they are so few; its share of the *time* is no such trifle. (The profiler's own work for each
@@ -431,9 +427,9 @@ viz.work_and_time({"a picture": shares_of(flops, times), "a guided step": shares
 #
 # ## 3 · The roof
 #
-# A machine can do two things: compute, and bring numbers from memory. A layer must do both, and the slower one decides.
-# For each byte that it moves, a layer has some FLOPs to do; this ratio is its *arithmetic intensity*. If it is small,
-# the processor waits for the memory, however quick it is. So the best speed of a layer is the lower of two lines:
+# A layer must compute, and bring numbers from memory; the slower of the two decides. For each byte that it moves, a
+# layer has some FLOPs to do; this ratio is its *arithmetic intensity*. If it is small, the processor waits for the
+# memory, however quick it is. So the best speed of a layer is the lower of two lines:
 #
 # $$\text{FLOP/s} \;\le\; \min(\text{peak},\; \text{intensity} \times \text{bytes/s})$$
 #
@@ -521,18 +517,16 @@ viz.roofline(limits.matmul, limits.copy, panels)
 # and compilers give. (The linear layers at the far left are those of the time: a whole matrix of weights is read for
 # two rows of numbers.)
 #
-# Many layers lie well below *both* lines. For convolutions the printed medians tell a part of the reason: sorted
-# once, they are quicker. Is the rest the price of a call? The last printed line says no: here it is a small part of a layer's time. But
-# a product as small as these has hardly begun when it ends. Each needs preparations, and leaves units idle at its
-# edges; with several cores, these are started and waited for each time.
+# Many layers lie well below *both* lines. For convolutions the printed medians tell a part of the reason: sorted once,
+# they are quicker. The price of a call is only a small part (last printed line). But a product as small as these has
+# hardly begun when it ends: preparations, and units that are idle at its edges, weigh more than in a large one.
 #
-# (Points may lie above the lines: their numbers were still in the processor's cache, which is quicker than memory; or
-# a convolution beats PyTorch's product of matrices.)
+# (Points may lie above the lines: numbers were still in the processor's cache, or a convolution beats PyTorch's product
+# of matrices.)
 #
 # And Stable Diffusion 1.5? It is not run: its layers' FLOPs and bytes follow from their shapes, which PyTorch's `meta`
-# device carries through a network without computing a number. A stroke for each layer; the lines are ridges, of this
-# machine and of a graphics card. The card computes with 16 bits, so half the bytes are moved: its ridge is drawn at
-# half its place.
+# device carries through a network without computing a number. A stroke for each layer; the lines are ridges. The card's
+# is drawn at half its place, because with 16 bits half the bytes are moved.
 
 # %%
 large, empty = [], {"device": "meta"}
@@ -560,8 +554,8 @@ viz.intensities(intensities, ridges)
 # ## 4 · One product in place of many
 #
 # Small products can be made one large product. Self-attention asks three linear layers about the same x, for queries,
-# keys and values. Put their three matrices on top of each other, multiply once, cut the answer
-# in three. First for one layer, to see that it is the same:
+# keys and values. Put their three matrices on top of each other, multiply once, cut the answer in three. First for one
+# layer:
 
 # %%
 layer = next(m for m in pipe.unet.modules() if isinstance(m, Attention))
@@ -572,9 +566,8 @@ joint = F.linear(places, stacked).chunk(3, dim=-1)
 print(f"differ by at most {max(float((a - b).abs().max()) for a, b in zip(three, joint, strict=True)):.0e}")
 
 # %% [markdown]
-# The same can be done for the time: each residual block asks its own layer about one and the same embedding. And for
-# the text: each cross-attention asks two layers about the same vectors, *and the text is the same in all steps*. Its
-# keys and values can be kept for the whole run.
+# The same can be done for the time's embedding. And for the text: each cross-attention asks two layers about the same
+# vectors, *and the text is the same in all steps*. Its keys and values can be kept for the whole run.
 #
 # The package does this without touching the U-Net's code. Each layer's `forward` is replaced by a member of a group.
 # The member that is asked first computes for all; the others take their part. It must not answer from memory if it is
@@ -658,7 +651,7 @@ print(
 )
 
 # %% [markdown]
-# It is exact, and elegant. Is it quicker? That is another question.
+# It is exact, and elegant. Is it quicker?
 #
 # ## 5 · One improvement after the other
 #
@@ -749,15 +742,14 @@ print(f"with the same numbers: {middle:.2f}  [{low:.2f}, {high:.2f}] times quick
 viz.improvements(seconds)
 
 # %% [markdown]
-# Read the last column first. All but the last way give the same numbers, up to rounding: they compute *the same*,
-# in another order. bfloat16 keeps eight binary digits of each number, so it is off by more, about a hundredth of
-# the largest. The picture changes a little.
+# Read the last column first. All but the last way give the same numbers, up to rounding. bfloat16 keeps eight binary
+# digits of each number, so it is off by more, about a hundredth of the largest.
 #
-# Then the factors, pair by pair (those in the figure are of the bars, beside the first), each on top of the rungs before; in another order they might differ. Which intervals hold 1 on your
-# machine? Expect little of fused attention: it was made for long sequences, and here are at most 64 places, whose
-# table of weights was never a burden. Expect little of joint layers, too: what they join is a small part of the work.
-# One call in place of two makes every product larger, and weights are read and sorted once for both. bfloat16 is a
-# matter of the processor: with instructions for it, it helps; without, it can be slower.
+# Then the factors, pair by pair (the figure's are of its bars), each on top of the rungs before. Which intervals hold
+# 1? Expect little of fused attention: it was made for long sequences, and here are at most 64 places. Expect little of
+# joint layers, too: what they join is a small part of the work. One call in place of two makes every product larger,
+# and weights are read and sorted once for both. bfloat16 is a matter of the processor: with instructions for it, it
+# helps; without, it can be slower.
 #
 # One rung is missing. `torch.compile` writes a program for this network and this shape. It needs a C++ compiler and a
 # minute, so it is not run here. Measured by `sdlearn bench`, on two cores:
@@ -774,12 +766,12 @@ for name, (float32, compiled) in RECORDED.items():
 
 # %% [markdown]
 # Two things changed at once, bits and compiler, and the figures of a line are of two different runs. So this factor is
-# not the compiler's, and it is rough: the same step took another time beside another neighbour.
+# not the compiler's, and it is rough.
 #
 # ## 6 · Doing less
 #
-# A roof is a roof. To go further one must not compute better, but compute *less*. There are three ways. They change the
-# picture, and so each has to show what it costs.
+# To go further one must not compute better, but compute *less*. There are three ways. They change the picture, and so
+# each has to show what it costs.
 #
 # **Fewer questions.** Guidance asks twice. Chapter 09's interval guides only while the noise is strong; the steps after
 # that ask once.
@@ -787,9 +779,9 @@ for name, (float32, compiled) in RECORDED.items():
 # **Fewer steps**, with a solver of higher order: DPM-Solver++ 2M (chapter 03), as in the full run, or UniPC, a relative
 # that corrects each step once more without a further question.
 #
-# **Fewer layers.** Look at the U-Net's last block on the right side. It joins two tensors: one has come up through all
-# of the U and says *what* is where; the other comes straight over from the first layer and knows the fine detail. The
-# deep one should change slowly from step to step. Does it?
+# **Fewer layers.** The U-Net's last block joins two tensors: one has come up through all of the U and says *what* is
+# where; the other comes straight over from the first layer and knows the fine detail. The deep one should change slowly
+# from step to step. Does it?
 
 
 # %%
@@ -841,9 +833,9 @@ viz.curves(
 # %% [markdown]
 # In the first half of the run, where the picture is decided, the deep features change less than the belief does; from
 # the middle on it is the other way round. That makes reuse worth a trial; it does not prove that it is harmless. Only
-# pictures can. The trial: run the whole U-Net in every second step only. In
-# the steps between, compute the two ends anew, the first layer and the last block, and take what should come up through
-# all of the U from the step before. This is **DeepCache** (Ma, Fang, Wang 2024).
+# pictures can. The trial: run the whole U-Net in every second step only. In the steps between, compute the two ends
+# anew, the first layer and the last block, and take what should come up through all of the U from the step before. This
+# is **DeepCache** (Ma, Fang, Wang 2024).
 
 
 # %%
@@ -911,11 +903,10 @@ print(f"the two ends: {100 * share:.0f} % of the FLOPs, {100 * rest.ratio:.0f} %
 # %% [markdown]
 # ### What is lost
 #
-# Now all three ways, on twelve prompts of combinations that the model was never trained on. Each setting draws the same
-# prompts from the same noise, by turns, in two rounds. Two judges look at the pictures. *PSNR* asks: is it the picture
-# of the full run? The oracle (chapter 09) asks: is all there that the prompt names? The first question is easy to
-# measure and seldom the one that matters. In both panels of the figure, left is quicker and up is better; number 1 is
-# not on the right, because equal pictures have an infinite PSNR (printed as 99). Times of two rounds are rough.
+# Now all three ways, on twelve prompts of combinations that the model was never trained on, from the same noise, by
+# turns in two rounds. Two judges look at the pictures. *PSNR* asks: is it the picture of the full run? The oracle
+# (chapter 09) asks: is all there that the prompt names? In both panels of the figure, left is quicker and up is better;
+# number 1 is not on the right, because equal pictures have an infinite PSNR (printed as 99).
 
 # %%
 NAMES = ["25 steps", "cache 2", "cache 5", "8 steps", "8 steps + guided 40 %"]
@@ -959,9 +950,9 @@ viz.strip(
 )
 
 # %% [markdown]
-# Twelve pictures are few: look how wide the intervals are. `sdlearn eval --savings` has asked for eighty captions,
-# with twenty settings. Nine rows of its record. The last column asks: would chance alone take so many pictures from
-# right to wrong, and so few back (a sign test)?
+# Twelve pictures are few, and two rounds of times: look how wide the intervals are. `sdlearn eval --savings` has asked
+# for eighty captions, with twenty settings. Nine rows of its record. The last column asks: would chance alone take so
+# many pictures from right to wrong, and so few back (a sign test)?
 
 # %%
 EIGHTY = {  # of data/benchmarks/savings-2026-11-21.json: time, PSNR, right of 80, p of the sign test against the first
@@ -988,8 +979,7 @@ for name, (share, likeness, right, p) in EIGHTY.items():
 # orange. Late guidance in long steps does that (chapter 09). Take it away, and eight steps are right in all eighty, in
 # about a quarter of the time.
 #
-# **A solver's fame is of another place.** UniPC is made for few steps. On *this* model at scale 7.5 it does no better
-# than 2M. Measure where you work.
+# **A solver's fame is of another place.** UniPC is made for few steps. On *this* model it does no better than 2M.
 #
 # Not here: networks trained once more for few steps (LCM-LoRA needs four, without guidance), numbers of eight bits,
 # smaller decoders, and larger batches, which save time for each picture and none for the first.
@@ -1014,16 +1004,15 @@ print(
 assert 1 / guesses.ratio > 1.2
 
 # %% [markdown]
-# D leaves out half of the steps, so on any machine it should come near a factor of two. But it is the only one that
-# asks less often. Most pictures stay right, not all: in the record, see `15 steps` and `10 steps`. The others
-# have to find their gain in how the work is done.
+# D leaves out half of the steps, so on any machine it should come near a factor of two. The others have to find their
+# gain in how the work is done. But D pays with the picture: in the record see `15 steps` and `10 steps`.
 #
 # ## 7 · The marks of others
 #
 # How good are real programs on real cards? Published for Stable Diffusion 1.5 at 512 × 512 pixels are seconds of a
-# picture of 50 steps, 82.9 TFLOP with text encoder and decoder, or steps a second; a guided step is 1.607 TFLOP, as
-# counted in section 3. So each can be put beside the peak of its card, as its maker states it (dense, 16 bits). Ours
-# are beside a peak that was measured. (TensorRT is a card maker's compiler for networks.)
+# picture of 50 steps (82.9 TFLOP with text encoder and decoder) or steps a second (1.607 TFLOP each, as counted in
+# section 3). So each can be put beside the peak of its card, as its maker states it (dense, 16 bits). Ours are beside a
+# measured peak. (TensorRT is a card maker's compiler for networks.)
 
 # %%
 MARKS = {  # TFLOP of the work, its seconds, and the peak in TFLOP/s
@@ -1041,13 +1030,11 @@ speeds[mine] = (work.flops / (times["25 guided steps"] / 25), limits.matmul)
 viz.rates(speeds, [mine])
 
 # %% [markdown]
-# Even the best published programs reach about a third of an A100, and a smaller share of an H100. A quicker card is
-# harder to keep busy: one picture is too little work for it, many of its layers wait for memory (section 3), and more
-# of the time goes into everything that is not a large product. (The page does not say which H100 it was; the peak is
-# that of the SXM card.) On two cores the same network reaches three quarters of the peak: large layers on a narrow
-# machine fill it. The course's small layers do not, on the same kind of machine (last row). No figure of this package
-# on a card stands here: none was measured. And figures of different pages are of different machines and days; compare
-# only what was measured by turns.
+# The best programs reach about a third of an A100, and a smaller share of an H100 (if it was the SXM card; that is not
+# said). A quicker card is harder to keep busy: one picture is too little work for it, and many layers wait for memory
+# (section 3). On two cores the same network reaches three quarters of the peak: large layers fill a narrow machine. The
+# course's small layers do not (last row). Figures of different pages are of different machines and days; compare only
+# what was measured by turns.
 #
 # What each change was worth there, for one card and one program (A100, diffusers, 30 steps):
 
@@ -1064,16 +1051,15 @@ viz.improvements(
 )
 
 # %% [markdown]
-# The large step is two at once. The compiler fuses kernels, and in this mode it records a whole call and launches it as
-# one (*CUDA graphs*). The layout is the other. fal.ai has them one by one, in another mode of the compiler; there the
-# layout brought more (rows one to three of the figure before). Joint products gave one percent.
+# The large step is two at once: the compiler fuses kernels and launches a whole recorded call as one (*CUDA graphs*),
+# and the layout changes. fal.ai has them one by one, in another mode of the compiler; there the layout brought more
+# (rows one to three of the figure before). Joint products gave one percent.
 
 # %% [markdown]
 # ## 8 · Your parts in the pipeline
 #
-# The pipeline's `prepared` makes its groups by `groups_of` and `Together`; its loop asks `reusing_deep_features`. For a
-# moment all three are those of *this notebook*. The course's sentence, with whole steps and with features kept. Every
-# pixel must be the same: same arithmetic, same order.
+# For a moment the pipeline's `groups_of`, `Together` and `reusing_deep_features` are those of *this notebook*. The
+# course's sentence, with whole steps and with features kept. Every pixel must be the same.
 
 # %%
 wishes = {"whole": {}, "cache 2": {"cache_interval": 2}}
@@ -1147,14 +1133,12 @@ viz.strip(
 #
 # The count and the kept features outlive the run. After 25 calls the last one was whole, so the next two are not, and
 # these are the *first two of the next picture*: its noise is joined with what came up through the U at the end of the
-# dog. The first steps decide the background. The third call is whole, and too late. After 24 calls the count is such
-# that the next call is whole, by luck.
+# dog. The first steps decide the background. After 24 calls the next one is whole, by luck.
 #
-# It is reported, and feared, in real programs. A user of DeepCache saw the quality fall "after multi-inferences", with
-# an interval of 3, and was not sure of the cause; another had met it after a change of settings, and helped himself by
-# switching it off and on again (issue `#54`). For another method that keeps features, a review of Unsloth's program, by
-# a machine, asks that they be reset before each picture (pull request `#6703`). A test that catches it draws *two*
-# pictures and compares the second with the one drawn alone. So does ours:
+# It is reported, and feared, in real programs. A user of DeepCache, with an interval of 3, saw the quality fall "after
+# multi-inferences" and was not sure of the cause (issue `#54`). For another method that keeps features, a review of
+# Unsloth's program, by a machine, asks that they be reset before each picture (pull request `#6703`). A test that
+# catches it draws *two* pictures and compares the second with the one drawn alone. So does ours:
 
 
 # %%
@@ -1299,7 +1283,7 @@ assert gap < 1e-5 and off <= 1
 # %% [markdown]
 # A clock is warm, waits, runs by turns, takes medians with an interval, and compares answers. A layer is below a roof
 # of two lines. And the other half of the time, in the epigraph? What can go without changing a number was in calls that
-# could be one, and in work done again at every call. Section 5 prints how much that is on your machine; it need not be a
+# could be one, and in work done again at every call. Section 5 prints how much that is on your machine; it need not be
 # half. After that only doing less is left, and what it costs is asked of the pictures, not of a likeness.
 
 # %% [markdown]
