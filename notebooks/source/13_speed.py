@@ -668,7 +668,6 @@ def by_products(q, k, v):
 
 
 def like(dtype=torch.float32, memory=torch.contiguous_format, fused=True):
-    """A copy of the U-Net."""
     unet = copy.deepcopy(pipe.unet).to(dtype, memory_format=memory)
     for layer in unet.modules():
         if isinstance(layer, Attention) and not fused:
