@@ -47,6 +47,23 @@ def test_improvements_are_medians_beside_the_first():
     assert "quick: 50, 4.00 times" in plot.alt
 
 
+def test_published_seconds_are_drawn_as_they_are():
+    plot = viz.improvements({"plain": [1.5], "quick": [0.5]}, "seconds of a picture")
+    (axes,) = plot.axes
+    assert [bar.get_width() for bar in axes.patches] == [1.5, 0.5] and not axes.lines
+    assert axes.get_xlabel() == "seconds of a picture" and "plain: 1.5, 1.00 times" in plot.alt
+
+
+def test_intensities_are_strokes_in_rows_and_ridges_are_lines():
+    plot = viz.intensities({"norm": [0.5, 0.6], "linear": [80.0]}, {"here": 5.0, "card": 76.5})
+    (axes,) = plot.axes
+    norms, linears, here, card = axes.lines
+    assert norms.get_xydata().tolist() == [[0.5, 0], [0.6, 0]] and linears.get_xydata().tolist() == [[80, 1]]
+    assert here.get_xdata() == [5, 5] and card.get_xdata() == [76.5, 76.5]
+    assert here.get_linestyle() != card.get_linestyle()
+    assert "norm from 0.5 to 0.6" in plot.alt and "card at 76.5" in plot.alt
+
+
 def test_rates_stand_beside_their_peaks():
     plot = viz.rates({"card": (50e12, 200e12), "mine": (0.02e12, 0.1e12)}, ["mine"])
     (axes,) = plot.axes
@@ -62,6 +79,7 @@ def test_rates_stand_beside_their_peaks():
         lambda: viz.work_and_time({"parts": {}}),
         lambda: viz.roofline(1e9, 1e9, {"here": {}}),
         lambda: viz.improvements({}),
+        lambda: viz.intensities({"norm": []}, {"here": 1.0}),
         lambda: viz.rates({}),
     ],
 )

@@ -27,9 +27,8 @@
 # | **Memory** | {megabytes} MB, no graphics card, no network connection |
 
 # %% [markdown]
-# All seconds below are of the machine that runs the notebook. Those in the saved copy come from a processor with two
-# cores. Yours will differ, and so may their order; where the text states a figure, it says where it is from. No
-# graphics card has been near the saved run.
+# All seconds below are of the machine that runs the notebook; the saved copy comes from a processor with two cores.
+# Yours will differ, and so may their order. No graphics card has been near the saved run.
 
 # %%
 import copy
@@ -124,12 +123,13 @@ viz.curves(
 # **The first call is not like the others.** It pays for what is done only once: memory is asked for, code is loaded,
 # weights are sorted. Whoever times one call times this. So the first one does not count: it *warms up*.
 #
-# **The rest is scattered, and to one side.** Nothing can make a call quicker than the machine allows, but a browser, a
-# backup or a hot processor can make it slower. A mean is drawn away by each of them; the *median* hardly.
+# **The rest is scattered**, on a quiet machine to one side: nothing makes a call quicker than the machine allows, but a
+# browser, a backup or a hot processor makes it slower. A mean is drawn away by each of them; the *median* hardly. (And
+# the minimum? It is one call, the luckiest. Two rivals need not have the same luck.)
 #
-# Two more flaws cannot be seen. Machines change while one measures: they heat up, they get neighbours. Imagine one
-# that slows down: each call takes longer than the one before, by 2 % of the first. Two rivals run on it, exactly equal.
-# First twenty calls of one and then twenty of the other; then by turns:
+# Two more flaws cannot be seen. Machines change while one measures. Imagine one that slows down: each call takes longer
+# than the one before, by 2 % of the first. Two exactly equal rivals run on it: first twenty calls of one, then twenty
+# of the other; then by turns:
 
 # %%
 slowing = [1 + 0.02 * k for k in range(40)]  # seconds of the k-th call, whoever it is
@@ -157,8 +157,7 @@ print(f"handed over after {handed_over:.2f} ms, done after {done:.2f} ms")
 assert handed_over < done
 
 # %% [markdown]
-# Who stops the clock at the first figure measures nothing. On a card one has to wait, before and after
-# (`torch.cuda.synchronize`, or `torch.accelerator.synchronize` for any kind). Four flaws, four cures; here is the
+# On a card one has to wait, before and after (`torch.accelerator.synchronize`). Four flaws, four cures; here is the
 # package's clock.
 
 
@@ -242,22 +241,31 @@ def time_pairs(name: str, ours: Call, theirs: Call, runs: int, device: torch.dev
 
 # %% [markdown]
 # A clock is tested on what is known. A network against itself must come out at 1, and a network that is asked twice
-# against once at 2:
+# against once at 2. But how near? Each ratio falls above the true median or below it, like a coin. So sort them, and
+# cut off on both sides as many as coins seldom leave there. What remains holds the true median in about 95 % of cases:
+
 
 # %%
+def typical(ratios):
+    """The median, and an interval that holds the true one in about 95 % of cases; for six ratios and more."""
+    each = sorted(ratios)
+    cut = int((len(each) - 1.96 * len(each) ** 0.5) / 2)  # 1.96 standard deviations of the count of heads
+    return statistics.median(each), each[cut], each[-1 - cut]
+
+
 itself = time_pairs("itself", lambda: step(pipe.unet), lambda: step(pipe.unet), 15, CPU)
 twice = time_pairs("twice", lambda: step(pipe.unet) + 0 * step(pipe.unet), lambda: step(pipe.unet), 15, CPU)
 for pairs in (itself, twice):
-    low, high = min(pairs.ratios), max(pairs.ratios)
+    ratio, low, high = typical(pairs.ratios)
     print(
-        f"{pairs.name:7s} ratio {pairs.ratio:.2f}, single pairs from {low:.2f} to {high:.2f}; "
-        f"answers differ by {pairs.difference:.0e}"
+        f"{pairs.name:7s} ratio {ratio:.2f}  [{low:.2f}, {high:.2f}], single pairs from {min(pairs.ratios):.2f} "
+        f"to {max(pairs.ratios):.2f}; answers differ by {pairs.difference:.0e}"
     )
 assert 0.5 < itself.ratio < 1.5 < twice.ratio < 3 and itself.difference == twice.difference == 0
 
 # %% [markdown]
-# The range of single pairs shows how restless this machine is; the median of many is steadier. What `itself` misses 1
-# by is the clock's own error. Remember it: a gain that is smaller is none.
+# The range of single pairs shows how restless this machine is; the interval, in brackets, shows what the clock knows.
+# From here on: **a gain whose interval holds 1 is none that you have seen.**
 #
 # ## 2 · Where the time goes
 #
@@ -410,18 +418,18 @@ viz.work_and_time({"a picture": shares_of(flops, times), "a guided step": shares
 
 # %% [markdown]
 # Above the share of the FLOPs, below it, hatched, the share of the time. Left, the parts of a picture. Nearly all of it
-# is the U-Net, because it runs in every step. The text encoder does not matter. So whoever wants speed begins with the
-# U-Net.
+# is the U-Net, because it runs in every step. So whoever wants speed begins there.
 #
 # Right, inside a step. `other` is all that is neither of the three: norms, activations, additions, copies. Nobody
-# counts its operations, they are so few; its share of the *time* is no such trifle. **Time is not proportional to
-# FLOPs.** Why not?
+# counts its operations, they are so few; its share of the *time* is no such trifle. (The profiler's own work for each
+# operator is in it, and swells it.) The printed lines say the same without a profiler: the decoder does more FLOPs in a
+# second than the U-Net does. **Time is not proportional to FLOPs.** Why not?
 #
 # ## 3 · The roof
 #
-# A machine can do two things: compute, and bring numbers from memory. A layer must do both, and the slower one decides.
-# For each byte that it moves, a layer has some FLOPs to do; this ratio is its *arithmetic intensity*. If it is small,
-# the processor waits for the memory, however quick it is. So the best speed of a layer is the lower of two lines:
+# A layer must compute, and bring numbers from memory; the slower of the two decides. For each byte that it moves, a
+# layer has some FLOPs to do; this ratio is its *arithmetic intensity*. If it is small, the processor waits for the
+# memory, however quick it is. So the best speed of a layer is the lower of two lines:
 #
 # $$\text{FLOP/s} \;\le\; \min(\text{peak},\; \text{intensity} \times \text{bytes/s})$$
 #
@@ -463,9 +471,9 @@ def measure_limits(device: torch.device, dtype: torch.dtype, runs: int = 5, quic
 
 
 # %% [markdown]
-# Below are the layers of the course's model, each with the median of nine calls. Beside them those of Stable
-# Diffusion 1.5. That one is *not* run: its layers' FLOPs and bytes follow from their shapes, which PyTorch's `meta`
-# device carries through a network without computing a number. Its points are put where the roof allows them at best.
+# Below are the layers of the course's model, each with the median of nine calls. They are there twice. The library
+# below PyTorch (oneDNN) reads weights in an order of its own, and PyTorch sorts those of a convolution anew at every
+# call. The package's `prepared`, in `sdlearn/speed.py`, sorts them once.
 
 # %%
 peak = max(matmul_rate(CPU, torch.float32, side, 9) for side in (256, 512, 1024, 2048))
@@ -486,43 +494,68 @@ def points(heard, calls):
     return found
 
 
-small, large = [], []
-unet = watched(pipe.unet, small)
-for _ in range(10):
-    step(unet)
-layers = len(small) // 10
-sd15 = watched(outline(UNet, UNetConfig(), "the U-Net"), large)
-empty = {"device": "meta"}
-sd15(torch.empty(2, 4, 64, 64, **empty), torch.empty(2, **empty), torch.empty(2, 77, 768, **empty))
-best = [(kind, f, b, f / min(limits.matmul, limits.copy * f / b)) for kind, f, b, _ in large]
-guided = sum(flops for kind, flops, *_ in large if kind != "norm")
-print(f"SD 1.5: {len(large)} layers, {guided / 1e12:.3f} TFLOP in a guided step")
-viz.roofline(
-    limits.matmul,
-    limits.copy,
-    {
-        "the course's model, measured": points(small[layers:], 9),
-        "Stable Diffusion 1.5, at best": points(best, 1),
-    },
-)
+with patch("sdlearn.speed.groups_of", lambda layers: []):  # no joint layers yet (section 4)
+    sorted_once = prepared(pipe.unet)
+panels = {}
+for name, unet in {"weights sorted at every call": pipe.unet, "weights sorted once": sorted_once}.items():
+    heard = []
+    unet = watched(unet, heard)
+    for _ in range(10):
+        step(unet)
+    panels[name] = points(heard[len(heard) // 10 :], 9)
+    rates = {kind: statistics.median(rate for _, rate in each) / 1e9 for kind, each in panels[name].items()}
+    print(f"{name}: " + ", ".join(f"{kind} {rate:.1f}" for kind, rate in rates.items()) + " GFLOP/s")
+one = torch.ones(1, 1)
+least = time_calls("", lambda: [F.linear(one, one) for _ in range(100)], 9, CPU, parts=100).median
+usual = statistics.median(seconds for *_, seconds in heard)
+print(f"a call costs {1e6 * least:.1f} us at least; a layer takes {1e6 * usual:.0f} us (median)")
+viz.roofline(limits.matmul, limits.copy, panels)
 
 # %% [markdown]
 # The ridge, where the two lines meet, divides the layers. Norms lie far to the left: a few FLOPs a number, and each
 # number is read and written. No better arithmetic helps them, only fewer trips to memory; that is what fused kernels
-# and compilers give. Nearly all convolutions and linear layers of Stable Diffusion lie to the right of it: they could
-# use the whole processor. The course's model is so small that many of its layers lie well below *both* lines: in a few
-# microseconds nothing gets going. They wait for PyTorch to call them. (The linear layers at the far left are those of
-# the time: a whole matrix of weights is read for two rows of numbers.)
+# and compilers give. (The linear layers at the far left are those of the time: a whole matrix of weights is read for
+# two rows of numbers.)
 #
-# (Points may lie above the lines. Above the slanted one: their numbers were still in the processor's cache, which is
-# quicker than memory; the copy was chosen too large for any cache. Above the level one: it is what PyTorch's product of
-# matrices reaches, which a good convolution can beat, above all on a busy machine.)
+# Many layers lie well below *both* lines. For convolutions the printed medians tell a part of the reason: sorted once,
+# they are quicker. The price of a call is only a small part (last printed line). But a product as small as these has
+# hardly begun when it ends: preparations, and units that are idle at its edges, weigh more than in a large one.
+#
+# (Points may lie above the lines: numbers were still in the processor's cache, or a convolution beats PyTorch's product
+# of matrices.)
+#
+# And Stable Diffusion 1.5? It is not run: its layers' FLOPs and bytes follow from their shapes, which PyTorch's `meta`
+# device carries through a network without computing a number. A stroke for each layer; the lines are ridges. The card's
+# is drawn at half its place, because with 16 bits half the bytes are moved.
+
+# %%
+large, empty = [], {"device": "meta"}
+sd15 = watched(outline(UNet, UNetConfig(), "the U-Net"), large)
+sd15(torch.empty(2, 4, 64, 64, **empty), torch.empty(2, **empty), torch.empty(2, 77, 768, **empty))
+guided = sum(flops for kind, flops, *_ in large if kind != "norm")
+print(f"SD 1.5: {len(large)} layers, {guided / 1e12:.3f} TFLOP in a guided step")
+ridges = {
+    "this machine": limits.matmul / limits.copy,
+    "A100, 16 bits": 312e12 / 2.0e12 / 2,
+}  # makers' figures
+for name, ridge in ridges.items():
+    left = sum(f / b < ridge for kind, f, b, _ in large if kind in ("linear", "convolution"))
+    both = sum(kind in ("linear", "convolution") for kind, *_ in large)
+    print(f"{name}: {left} of {both} convolutions and linear layers lie left of the ridge")
+intensities = {}
+for kind, f, b, _ in large:
+    intensities.setdefault(kind, []).append(f / b)
+viz.intensities(intensities, ridges)
+
+# %% [markdown]
+# Nearly all of them could use this whole processor. On the card it is another matter: there almost a third must wait
+# for memory.
 #
 # ## 4 · One product in place of many
 #
-# Small layers that wait for their call can be called together. Self-attention asks three linear layers about the same
-# x, for queries, keys and values. Put their three matrices on top of each other, multiply once, cut the answer
-# in three. First for one layer, to see that it is the same:
+# Small products can be made one large product. Self-attention asks three linear layers about the same x, for queries,
+# keys and values. Put their three matrices on top of each other, multiply once, cut the answer in three. First for one
+# layer:
 
 # %%
 layer = next(m for m in pipe.unet.modules() if isinstance(m, Attention))
@@ -533,9 +566,8 @@ joint = F.linear(places, stacked).chunk(3, dim=-1)
 print(f"differ by at most {max(float((a - b).abs().max()) for a, b in zip(three, joint, strict=True)):.0e}")
 
 # %% [markdown]
-# The same can be done for the time: each residual block asks its own layer about one and the same embedding. And for
-# the text: each cross-attention asks two layers about the same vectors, *and the text is the same in all steps*. Its
-# keys and values can be kept for the whole run.
+# The same can be done for the time's embedding. And for the text: each cross-attention asks two layers about the same
+# vectors, *and the text is the same in all steps*. Its keys and values can be kept for the whole run.
 #
 # The package does this without touching the U-Net's code. Each layer's `forward` is replaced by a member of a group.
 # The member that is asked first computes for all; the others take their part. It must not answer from memory if it is
@@ -619,13 +651,14 @@ print(
 )
 
 # %% [markdown]
-# On a processor `prepared`, in `sdlearn/speed.py`, does one more thing: it sorts the weights of convolutions once into
-# the order in which the library below PyTorch (oneDNN) reads them. PyTorch sorts them anew at every call.
+# It is exact, and elegant. Is it quicker?
 #
 # ## 5 · One improvement after the other
 #
 # Now the ladder, from a program that follows the formulas to the one that this package runs. A guided step each time,
-# by turns, and what it answers beside what the first one answers.
+# by turns, and what it answers beside what the first one answers. (*Channels side by side*, `torch.channels_last`: in
+# memory, all channels of a place lie together, in place of one channel's whole picture after the other's. Some kernels
+# read them in this order, above all on cards.)
 
 
 # %%
@@ -635,7 +668,6 @@ def by_products(q, k, v):
 
 
 def like(dtype=torch.float32, memory=torch.contiguous_format, fused=True):
-    """A copy of the U-Net."""
     unet = copy.deepcopy(pipe.unet).to(dtype, memory_format=memory)
     for layer in unet.modules():
         if isinstance(layer, Attention) and not fused:
@@ -654,13 +686,20 @@ def one_call(unet):
     return lambda: unet(question, t, text).float()
 
 
+def joined(unet):
+    """With joint layers, and the text's keys and values kept; weights are not sorted."""
+    with patch("sdlearn.speed.packing_works", lambda dtype: False):
+        return prepared(unet)
+
+
 LAST = {"memory": torch.channels_last}
 ways = {
     "as the formulas stand": two_calls(like(fused=False)),
     "+ fused attention": two_calls(like()),
     "+ both questions in one call": one_call(like()),
     "+ channels side by side": one_call(like(**LAST)),
-    "+ prepared (section 4)": one_call(prepared(like(**LAST))),
+    "+ joint layers, text kept": one_call(joined(like(**LAST))),
+    "+ sorted weights": one_call(prepared(like(**LAST))),
     "+ bfloat16": one_call(prepared(like(torch.bfloat16, **LAST))),
 }
 
@@ -680,50 +719,68 @@ def race(ways, rounds):
 
 seconds, answers = race(ways, 20)
 plain = answers["as the formulas stand"]
-medians = {name: statistics.median(each) for name, each in seconds.items()}
+gains = {}
+
+
+def gain(slow, quick):
+    """How many times quicker, pair by pair."""
+    return typical(a / b for a, b in zip(seconds[slow], seconds[quick], strict=True))
+
+
+print(f"{'':28s}{'median':>10s}   times quicker than the rung before")
 for name, before in zip(ways, [*ways][:1] + [*ways][:-1], strict=True):
     off = float((answers[name] - plain).abs().max() / plain.abs().max())
+    middle, low, high = gains[name] = gain(before, name)
     print(
-        f"{name:30s}{1000 * medians[name]:7.1f} ms   x {medians[before] / medians[name]:.2f} alone   off by {off:.0e}"
+        f"{name:28s}{1000 * statistics.median(seconds[name]):7.1f} ms   {middle:.2f}  [{low:.2f}, {high:.2f}]   "
+        f"off by {off:.0e}"
     )
     assert off < (0.1 if "bfloat16" in name else 1e-4)
+middle, low, high = gain("as the formulas stand", "+ sorted weights")
+print(f"with the same numbers: {middle:.2f}  [{low:.2f}, {high:.2f}] times quicker")
 viz.improvements(seconds)
 
 # %% [markdown]
-# Read the last column first. All but the last way give the same numbers, up to rounding: they compute *the same*,
-# in another order. bfloat16 keeps eight binary digits of each number, so it is off by more, about a hundredth of
-# the largest. The picture changes a little.
+# Read the last column first. All but the last way give the same numbers, up to rounding. bfloat16 keeps eight binary
+# digits of each number, so it is off by more, about a hundredth of the largest.
 #
-# Then the factors. Hold each against the clock's own error in section 1; which of them are larger on your machine?
-# Expect little of fused attention: it was made for long sequences, and here are at most 256 places, whose table of
-# weights was never a burden. One call in place of two saves most where calls are short and waiting is long. bfloat16 is
-# a matter of the processor: with instructions for it, it helps; without, it can be slower.
+# Then the factors, pair by pair (the figure's are of its bars), each on top of the rungs before. Which intervals hold
+# 1? Expect little of fused attention: it was made for long sequences, and here are at most 64 places. Expect little of
+# joint layers, too: what they join is a small part of the work. One call in place of two makes every product larger,
+# and weights are read and sorted once for both. bfloat16 is a matter of the processor: with instructions for it, it
+# helps; without, it can be slower.
 #
 # One rung is missing. `torch.compile` writes a program for this network and this shape. It needs a C++ compiler and a
 # minute, so it is not run here. Measured by `sdlearn bench`, on two cores:
 
 # %%
 RECORDED = {  # data/benchmarks/2026-11-21-cpu-scenes-float32.json and ...-bfloat16-compiled.json: ms a guided step
-    "float32, prepared": 19.4,
-    "bfloat16, compiled": 11.8,
+    "alone": (19.4, 11.8),  # float32 prepared, bfloat16 compiled
+    "by turns with diffusers": (15.9, 10.4),
 }
-for name, each in RECORDED.items():
-    print(f"{name:20s}{each:6.1f} ms a guided step (recorded)")
+for name, (float32, compiled) in RECORDED.items():
+    print(
+        f"{name:24s} float32, prepared {float32} ms; bfloat16, compiled {compiled} ms: x {float32 / compiled:.2f}"
+    )
 
 # %% [markdown]
+# Two things changed at once, bits and compiler, and the figures of a line are of two different runs. So this factor is
+# not the compiler's, and it is rough.
+#
 # ## 6 · Doing less
 #
-# A roof is a roof. To go further one must not compute better, but compute *less*. There are three ways. They change the
-# picture, and so each has to show what it costs.
+# To go further one must not compute better, but compute *less*. There are three ways. They change the picture, and so
+# each has to show what it costs.
 #
 # **Fewer questions.** Guidance asks twice. Chapter 09's interval guides only while the noise is strong; the steps after
 # that ask once.
 #
-# **Fewer steps**, with a solver of higher order (chapter 03).
+# **Fewer steps**, with a solver of higher order: DPM-Solver++ 2M (chapter 03), as in the full run, or UniPC, a relative
+# that corrects each step once more without a further question.
 #
-# **Fewer layers.** Look at the U-Net's last block on the right side. It joins two tensors: one has come up through all
-# of the U and says *what* is where; the other comes straight over from the first layer and knows the fine detail. The
-# deep one should change slowly from step to step. Does it?
+# **Fewer layers.** The U-Net's last block joins two tensors: one has come up through all of the U and says *what* is
+# where; the other comes straight over from the first layer and knows the fine detail. The deep one should change slowly
+# from step to step. Does it?
 
 
 # %%
@@ -773,10 +830,11 @@ viz.curves(
 )
 
 # %% [markdown]
-# In the first half of the run, where the picture is decided, the deep features change less than the belief does. From
-# the middle on it is the other way round, but both change little. So: run the whole U-Net in every second step only. In
-# the steps between, compute the two ends anew, the first layer and the last block, and take what should come up through
-# all of the U from the step before. This is **DeepCache** (Ma, Fang, Wang 2024).
+# In the first half of the run, where the picture is decided, the deep features change less than the belief does; from
+# the middle on it is the other way round. That makes reuse worth a trial; it does not prove that it is harmless. Only
+# pictures can. The trial: run the whole U-Net in every second step only. In the steps between, compute the two ends
+# anew, the first layer and the last block, and take what should come up through all of the U from the step before. This
+# is **DeepCache** (Ma, Fang, Wang 2024).
 
 
 # %%
@@ -844,13 +902,13 @@ print(f"the two ends: {100 * share:.0f} % of the FLOPs, {100 * rest.ratio:.0f} %
 # %% [markdown]
 # ### What is lost
 #
-# Now all three ways, on twelve prompts of combinations that the model was never trained on. Each setting draws the same
-# prompts from the same noise, by turns, in two rounds. Two judges look at the pictures. *PSNR* asks: is it the picture
-# of the full run? The oracle (chapter 09) asks: is all there that the prompt names? The first question is easy to
-# measure and seldom the one that matters. In both panels of the figure, left is quicker and up is better.
+# Now all three ways, on twelve prompts of combinations that the model was never trained on, from the same noise, by
+# turns in two rounds. Two judges look at the pictures. *PSNR* asks: is it the picture of the full run? The oracle
+# (chapter 09) asks: is all there that the prompt names? In both panels of the figure, left is quicker and up is better;
+# number 1 is not on the right, because equal pictures have an infinite PSNR (printed as 99).
 
 # %%
-NAMES = ["25 steps", "cache 2", "cache 5", "8 steps", "unipc 8 steps", "8 steps + guided 40 %"]
+NAMES = ["25 steps", "cache 2", "cache 5", "8 steps", "8 steps + guided 40 %"]
 every, oracle = ways_to_save(pipe.schedule), Oracle.load()
 full = {"num_inference_steps": 25, "guidance_scale": 7.5, "sampler": "dpmpp_2m"}
 cases = fixed_cases(12, "held_out")
@@ -891,15 +949,18 @@ viz.strip(
 )
 
 # %% [markdown]
-# Twelve pictures are few: look how wide the intervals are. `sdlearn eval --savings` has asked for eighty captions
-# with the same settings. Its record, for the same names and one more:
+# Twelve pictures are few, and two rounds of times: look how wide the intervals are. `sdlearn eval --savings` has asked
+# for eighty captions, with twenty settings. Nine rows of its record. The last column asks: would chance alone take so
+# many pictures from right to wrong, and so few back (a sign test)?
 
 # %%
 EIGHTY = {  # of data/benchmarks/savings-2026-11-21.json: time, PSNR, right of 80, p of the sign test against the first
-    "25 steps": (1.00, 99.0, 80, 1.0),
+    "25 steps": (1.01, 99.0, 80, 1.0),
     "guided 40 %": (0.80, 23.3, 80, 1.0),
     "cache 2": (0.60, 31.2, 79, 1.0),
     "cache 5": (0.32, 20.2, 52, 7.5e-9),
+    "15 steps": (0.62, 35.8, 75, 0.0625),
+    "10 steps": (0.43, 25.4, 63, 1.5e-5),
     "8 steps": (0.37, 22.5, 53, 1.5e-8),
     "unipc 8 steps": (0.38, 20.7, 45, 5.8e-11),
     "8 steps + guided 40 %": (0.27, 21.4, 80, 1.0),
@@ -908,65 +969,71 @@ for name, (share, likeness, right, p) in EIGHTY.items():
     print(f"{name:22s} time {share:.2f}   PSNR {likeness:4.1f}   all right {Share(right, 80)}   p {p:.1e}")
 
 # %% [markdown]
-# Three lessons.
+# Three lessons of the record.
 #
 # **Likeness is not rightness.** `guided 40 %` is less like the full run than `cache 2` is, and as right. `cache 5`,
-# `8 steps` and the last row have nearly the same PSNR; the first two get a third of the pictures wrong, the last none.
+# `8 steps` and the last row are about as unlike it; the first two get a third of the pictures wrong, the last none.
 #
 # **Two savings can be better than one.** Eight steps alone fail by their colours: look at what should be
 # orange. Late guidance in long steps does that (chapter 09). Take it away, and eight steps are right in all eighty, in
 # about a quarter of the time.
 #
-# **A solver's fame is of another place.** UniPC is made for few steps. On *this* model at scale 7.5 it does no better
-# than 2M. Measure where you work.
+# **A solver's fame is of another place.** UniPC is made for few steps. On *this* model it does no better than 2M.
+#
+# Not here: networks trained once more for few steps (LCM-LoRA needs four, without guidance), numbers of eight bits,
+# smaller decoders, and larger batches, which save time for each picture and none for the first.
 #
 # Now your guesses of the beginning. A, B and C are rungs of section 5; D is run here against the full 25.
 
 # %%
-guesses = time_pairs(
-    "D",
-    lambda: pipe.txt2img(PROMPT, num_inference_steps=12, record=False).latents,
-    lambda: pipe.txt2img(PROMPT, record=False).latents,
-    3,
-    CPU,
+made = {}
+
+
+def in_steps(number):
+    made[number] = pipe.txt2img(PROMPT, seed=SEED, num_inference_steps=number, record=False)
+    return made[number].latents
+
+
+guesses = time_pairs("D", lambda: in_steps(12), lambda: in_steps(25), 3, CPU)
+for name, rung in {"A": "+ fused attention", "B": "+ both questions in one call", "C": "+ bfloat16"}.items():
+    print(f"{name}: {gains[rung][0]:.2f} times quicker, a step")
+print(
+    f"D: {1 / guesses.ratio:.2f} times quicker, a picture; PSNR {psnr(made[12].images[0], made[25].images[0]):.1f}"
 )
-rungs = [*medians.values()]
-gain = {"A": rungs[0] / rungs[1], "B": rungs[1] / rungs[2], "C": rungs[4] / rungs[5]}
-for name, factor in (gain | {"D": 1 / guesses.ratio}).items():
-    print(f"{name}: {factor:.2f} times quicker")
 assert 1 / guesses.ratio > 1.2
 
 # %% [markdown]
-# D leaves out half of the work, so on any machine it should come near a factor of two. The others have to find their
-# gain in how the work is done. (It is also the one that changes the picture most.)
+# D leaves out half of the steps, so on any machine it should come near a factor of two. The others have to find their
+# gain in how the work is done. But D pays with the picture: in the record see `15 steps` and `10 steps`.
 #
 # ## 7 · The marks of others
 #
-# How good are real programs on real cards? Published figures for Stable Diffusion 1.5 at 512 × 512 pixels are steps a
-# second; a guided step is 1.607 TFLOP, as counted in section 3. So each can be put beside the peak of its card, as
-# its maker states it (dense, 16 bits). Ours are beside the peak that was measured here.
+# How good are real programs on real cards? Published for Stable Diffusion 1.5 at 512 × 512 pixels are seconds of a
+# picture of 50 steps (82.9 TFLOP with text encoder and decoder) or steps a second (1.607 TFLOP each, as counted in
+# section 3). So each can be put beside the peak of its card, as its maker states it (dense, 16 bits). Ours are beside a
+# measured peak. (TensorRT is a card maker's compiler for networks.)
 
 # %%
-MARKS = {  # guided steps a second, and the peak in TFLOP/s
-    "A100, diffusers (fal.ai)": (31.2, 312),
-    "A100, diffusers compiled, channels last (fal.ai)": (47.3, 312),
-    "A100, TensorRT 9 (fal.ai)": (61.1, 312),
-    "H100, diffusers (stable-fast)": (54.5, 989),
-    "H100, stable-fast (stable-fast)": (104.6, 989),
-    "2 CPU cores, this package, bfloat16 (recorded)": (1 / 5.10, 0.418),
+MARKS = {  # TFLOP of the work, its seconds, and the peak in TFLOP/s
+    "A100, diffusers (fal.ai)": (82.9, 1.604, 312),
+    "A100, compiled (fal.ai)": (82.9, 1.354, 312),
+    "A100, compiled, channels last (fal.ai)": (82.9, 1.058, 312),
+    "A100, TensorRT 9 (fal.ai)": (82.9, 50 / 61.1, 312),
+    "H100, diffusers (stable-fast)": (1.607, 1 / 54.5, 989),
+    "H100, stable-fast (stable-fast)": (1.607, 1 / 104.6, 989),
+    "2 CPU cores, this package, bfloat16 (recorded)": (1.607, 5.10, 0.418),
 }
-speeds = {name: (each * guided, peak * 1e12) for name, (each, peak) in MARKS.items()}
+speeds = {name: (1e12 * tera / each, peak * 1e12) for name, (tera, each, peak) in MARKS.items()}
 mine = "this machine, the course's model, float32"
 speeds[mine] = (work.flops / (times["25 guided steps"] / 25), limits.matmul)
 viz.rates(speeds, [mine])
 
 # %% [markdown]
-# Even the best published programs reach about a third of an A100, and a smaller share of an H100. A quicker card is
-# harder to keep busy: one picture is too little work for it, and more of the time goes into everything that is not a
-# large product. (The maker's peak is of a large one. The page does not say which H100 it was; the peak is that of the
-# SXM card.) On two cores the same network reaches three quarters of the peak: where the roof is low, it is soon
-# reached. No figure of this package on a card stands here: none was measured. Figures of different pages are of
-# different machines and days; compare only what was measured by turns.
+# The best programs reach about a third of an A100, and a smaller share of an H100 (if it was the SXM card; that is not
+# said). A quicker card is harder to keep busy: one picture is too little work for it, and many layers wait for memory
+# (section 3). On two cores the same network reaches three quarters of the peak: large layers fill a narrow machine. The
+# course's small layers do not (last row). Figures of different pages are of different machines and days; compare only
+# what was measured by turns.
 #
 # What each change was worth there, for one card and one program (A100, diffusers, 30 steps):
 
@@ -978,19 +1045,20 @@ viz.improvements(
         "+ fused attention": [1.178],
         "+ compiled, channels last": [0.500],
         "+ joint products": [0.494],
-    }
+    },
+    "seconds of a picture, as published",
 )
 
 # %% [markdown]
-# The large step is the compiler's: it fuses kernels, and replays a whole call as one launch. It is the layers that wait
-# for their call again, on a card that is much too quick for them. Joint products, exact and elegant, gave one percent.
+# The large step is two at once: the compiler fuses kernels and launches a whole recorded call as one (*CUDA graphs*),
+# and the layout changes. fal.ai has them one by one, in another mode of the compiler; there the layout brought more
+# (rows one to three of the figure before). Joint products gave one percent.
 
 # %% [markdown]
 # ## 8 · Your parts in the pipeline
 #
-# The pipeline's `prepared` makes its groups by `groups_of` and `Together`; its loop asks `reusing_deep_features`. For a
-# moment all three are those of *this notebook*. The course's sentence, with whole steps and with features kept. Every
-# pixel must be the same: same arithmetic, same order.
+# For a moment the pipeline's `groups_of`, `Together` and `reusing_deep_features` are those of *this notebook*. The
+# course's sentence, with whole steps and with features kept. Every pixel must be the same.
 
 # %%
 wishes = {"whole": {}, "cache 2": {"cache_interval": 2}}
@@ -1015,7 +1083,7 @@ viz.strip(
 # %% [markdown]
 # ## 9 · Spot the bug
 #
-# Somebody looks at `reusing_deep_features` and sees that a new one is made for each picture. That can be saved, too:
+# Somebody has put `reusing_deep_features` into a program that draws many pictures:
 
 
 # %%
@@ -1023,7 +1091,7 @@ ready = {}
 
 
 def with_a_bug(network, unet, interval):
-    """Made once, and kept for all pictures."""
+    """The network that a run asks."""
     if interval not in ready:
         ready[interval] = reusing_deep_features(network, unet, interval)
     return ready[interval]
@@ -1052,10 +1120,10 @@ viz.strip(
 # %% [markdown]
 # No error, no warning, and no second more. The first picture is right in every pixel, so a test that draws one picture
 # passes. But look at the second: snow has become a beach. Nobody said "beach" in *its* prompt. **How does it get
-# there?** Try other numbers of steps: with 24, nothing is wrong. Print which calls are whole.
+# there?** Try other numbers of steps: with 24, nothing is wrong.
 
 # %%
-# your prints
+# your prints (no idea? print which calls are whole)
 
 # %% [markdown]
 # Think before you scroll.
@@ -1064,14 +1132,12 @@ viz.strip(
 #
 # The count and the kept features outlive the run. After 25 calls the last one was whole, so the next two are not, and
 # these are the *first two of the next picture*: its noise is joined with what came up through the U at the end of the
-# dog. The first steps decide the background. The third call is whole, and too late. After 24 calls the count is such
-# that the next call is whole, by luck.
+# dog. The first steps decide the background. After 24 calls the next one is whole, by luck.
 #
-# It happens in real programs. A user of DeepCache saw the quality fall "after multi-inferences", with an interval of 3;
-# another had met it after a change of settings, and helped himself by switching it off and on again (issue `#54`; the
-# line at fault is not named there). A review of Unsloth's program asks that what is kept be reset before each picture
-# (pull request `#6703`). A test that catches it draws *two* pictures and compares the second with the one drawn alone.
-# So does ours:
+# It is reported, and feared, in real programs. A user of DeepCache, with an interval of 3, saw the quality fall "after
+# multi-inferences" and was not sure of the cause (issue `#54`). For another method that keeps features, a review of
+# Unsloth's program, by a machine, asks that they be reset before each picture (pull request `#6703`). A test that
+# catches it draws *two* pictures and compares the second with the one drawn alone. So does ours:
 
 
 # %%
@@ -1142,7 +1208,8 @@ check("13.5", answer)
 
 # %% [markdown]
 # **13.6** Wrap a costly function of one tensor. The new function keeps the last answer, and computes only when it is
-# asked about *another tensor* than the last time (no tensor is changed in place here).
+# asked about *another tensor* than the last time: another object, whatever its numbers. (None is changed in place here;
+# some are gone after the call.)
 
 
 # %%
@@ -1213,9 +1280,10 @@ print(f"the short reuse differs from the long one by at most {off} of 255")
 assert gap < 1e-5 and off <= 1
 
 # %% [markdown]
-# A clock is warm, waits, runs by turns, takes medians, and compares answers. A layer is below a roof of two lines. The
-# same answers can be had in less time by asking together and keeping what stays; then only doing less is left, and what
-# it costs is asked of the pictures, not of a likeness.
+# A clock is warm, waits, runs by turns, takes medians with an interval, and compares answers. A layer is below a roof
+# of two lines. And the other half of the time, in the epigraph? What can go without changing a number was in calls that
+# could be one, and in work done again at every call. Section 5 prints how much that is on your machine; it need not be
+# half. After that only doing less is left, and what it costs is asked of the pictures, not of a likeness.
 
 # %% [markdown]
 # ## Sources
@@ -1228,10 +1296,11 @@ assert gap < 1e-5 and off <= 1
 #   Diffusion Models* (2024), [arXiv:2404.07724](https://arxiv.org/abs/2404.07724). Guidance for some steps.
 # * C. Lu et al.: *DPM-Solver++* (2022), [arXiv:2211.01095](https://arxiv.org/abs/2211.01095), the solver of the full
 #   run; W. Zhao et al.: *UniPC* (2023), [arXiv:2302.04867](https://arxiv.org/abs/2302.04867).
+# * S. Luo et al.: *LCM-LoRA* (2023), [arXiv:2311.05556](https://arxiv.org/abs/2311.05556). A network for few steps.
 # * E. B. Wilson: *Probable Inference, the Law of Succession, and Statistical Inference* (1927). The intervals.
 # * PyTorch forum: [how to measure execution time](https://discuss.pytorch.org/t/how-to-measure-execution-time-in-pytorch/111458).
 #   A card returns before it is done; warm up and wait.
-# * Marks of section 7: [fal.ai](https://github.com/fal-ai/stable-diffusion-benchmarks) (A100, steps a second),
+# * Marks of section 7: [fal.ai](https://github.com/fal-ai/stable-diffusion-benchmarks) (A100),
 #   [stable-fast](https://github.com/chengzeyi/stable-fast) (H100, steps a second), and the
 #   [tables of the diffusers project](https://huggingface.co/datasets/sayakpaul/sample-datasets) to its
 #   [diffusion-fast](https://github.com/huggingface/diffusion-fast) (A100, seconds of 30 steps). The makers' peaks, as

@@ -22,19 +22,25 @@ def ask_ratio(ratio: Callable) -> list[float]:
 
 
 def ask_remembering(wrap: Callable) -> object:
-    """Answers to two tensors of one shape, and how often the costly function was asked."""
-    asked = []
+    """Answers to two tensors of one shape and a copy, how often the costly function was asked; then whether tensors
+    that are gone after the call, and a second function, get answers of their own."""
+    asked = [0]  # how often; no tensor is kept here
 
     def costly(x: torch.Tensor) -> torch.Tensor:
-        asked.append(x)
-        return 10 * x + len(asked) / 100  # tells the first time from the second
+        asked[0] += 1
+        return 10 * x + asked[0] / 100  # tells the first time from the second
 
     one, other = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
     remembering = wrap(costly)
     if not callable(remembering):
         return remembering  # nothing yet, or no function
-    answers = [float(remembering(x).sum()) for x in (one, one, other, other, one)]
-    return [*answers, float(len(asked))]
+    answers = [float(remembering(x).sum()) for x in (one, one, other, other, one, one.clone())]
+    answers.append(float(asked[0]))
+    gone = [float(remembering(torch.full((2,), float(k))).sum()) - 20 * k for k in range(1, 9)]
+    second = wrap(lambda x: 1000 * x)
+    float(remembering(other).sum())
+    mixed = abs(float(second(other).sum()) - 7000) > 1
+    return [*answers, float(any(abs(off) > 2 for off in gone)), float(mixed)]
 
 
 def keeping_last(costly: Callable) -> Callable:
@@ -68,6 +74,40 @@ def keeping_all(costly: Callable) -> Callable:
                 return answer
         kept.append((x, costly(x)))
         return kept[-1][1]
+
+    return ask
+
+
+def keeping_number(costly: Callable) -> Callable:
+    last = [None, None]
+
+    def ask(x: torch.Tensor) -> torch.Tensor:
+        if id(x) != last[0]:
+            last[:] = id(x), costly(x)
+        return last[1]
+
+    return ask
+
+
+def comparing_numbers(costly: Callable) -> Callable:
+    last = [None, None]
+
+    def ask(x: torch.Tensor) -> torch.Tensor:
+        if last[0] is None or not torch.equal(x, last[0]):
+            last[:] = x, costly(x)
+        return last[1]
+
+    return ask
+
+
+SHARED: list = [None, None]
+
+
+def keeping_in_common(costly: Callable) -> Callable:
+    def ask(x: torch.Tensor) -> torch.Tensor:
+        if x is not SHARED[0]:
+            SHARED[:] = x, costly(x)
+        return SHARED[1]
 
     return ask
 
@@ -198,8 +238,8 @@ EXERCISES = {
     "13.6": Exercise(
         start="Keep two things between the calls: which tensor was asked about last, and what the answer was.",
         right=keeping_last,
-        praise="This is what `Together` does for the text's keys and values. Because it compares the tensors, another "
-        "prompt is never answered with the keys of the last one.",
+        praise="This is what `Together` does for the text's keys and values. It keeps the tensor, not only its `id`, "
+        "and each wrapped function has its own memory: nobody is answered with the keys of another prompt.",
         mistakes=(
             Mistake(
                 keeping_first,
@@ -213,6 +253,20 @@ EXERCISES = {
                 keeping_all,
                 "You keep all answers that ever were. For a run with a thousand tensors, what becomes of the memory? "
                 "Only the last is asked for.",
+            ),
+            Mistake(
+                keeping_number,
+                "You keep the `id` of a tensor, but not the tensor. An `id` is given again when its tensor is gone: "
+                "ask about `torch.full((2,), float(k))` for some k in a loop.",
+            ),
+            Mistake(
+                comparing_numbers,
+                "You compare the numbers. That is safe, but reads every number at every call, and a card would have to "
+                "be waited for. How does Python ask whether two names are one object?",
+            ),
+            Mistake(
+                keeping_in_common,
+                "All your functions share one memory. Wrap two different ones, and ask both about the same tensor.",
             ),
         ),
         otherwise="Ask it about one tensor twice, then about another twice, then about the first. How often is "

@@ -3,7 +3,7 @@
 from sdlearn.viz.bench_plots import benchmark
 from sdlearn.viz.clip_plots import similarity_run, word_map
 from sdlearn.viz.guidance_plots import guidance_split
-from sdlearn.viz.hardware_plots import improvements, rates, roofline, work_and_time
+from sdlearn.viz.hardware_plots import improvements, intensities, rates, roofline, work_and_time
 from sdlearn.viz.latent_colours import fit_latent_to_rgb, latent_to_rgb
 from sdlearn.viz.loss_plots import loss_curves
 from sdlearn.viz.plots import Plot, curves, false_colours, heat_maps, strip, vectors
@@ -28,4 +28,4 @@ __all__ += ["guidance_arrows", "with_intervals"]
 __all__ += ["quality_against_time"]
 __all__ += ["benchmark"]
 __all__ += ["stacked_bars"]
-__all__ += ["improvements", "rates", "roofline", "work_and_time"]
+__all__ += ["improvements", "intensities", "rates", "roofline", "work_and_time"]

@@ -116,27 +116,56 @@ def roofline(matmul: float, copy: float, panels: Mapping[str, Mapping[str, Point
     return plot
 
 
+def intensities(kinds: Mapping[str, Sequence[float]], ridges: Mapping[str, float]) -> Plot:
+    """A stroke for each layer at its FLOPs a byte, a row for each kind, and a line where each machine's roof bends."""
+    if not kinds or not all(kinds.values()):
+        raise ValueError("intensities needs at least one kind, and a layer in each.")
+    rows = [f"{name} from {min(each):.3g} to {max(each):.3g}" for name, each in kinds.items()]
+    lines = [f"{name} at {ridge:.3g}" for name, ridge in ridges.items()]
+    plot = Plot(
+        WIDTH, 110 + ROW * len(kinds), f"FLOPs a byte of each layer: {listed(rows)}. Ridges: {listed(lines)}."
+    )
+    axes = box(plot, 125, 36, WIDTH - 165, ROW * len(kinds))
+    for place, (each, look) in enumerate(zip(kinds.values(), KINDS, strict=False)):
+        axes.plot(each, [place] * len(each), "|", color=look["color"], markersize=18, markeredgewidth=1.5)
+    for k, (name, ridge) in enumerate(ridges.items()):
+        axes.axvline(ridge, color=INK, linewidth=1.4, linestyle=("-", "--")[k % 2])
+        axes.text(ridge, -0.62, name, ha="center", va="bottom", fontsize=SMALL, color=INK)
+    axes.set_yticks(range(len(kinds)), kinds, parse_math=False)
+    axes.set(xscale="log", ylim=(len(kinds) - 0.5, -0.5), xlabel="FLOPs for each byte read or written")
+    quiet(axes, grid=True)
+    return plot
+
+
 def improvements(seconds: Mapping[str, Sequence[float]], unit: str = "milliseconds") -> Plot:
-    """A bar for the median of each way, a dot for each of its runs, and how many times quicker than the first it is."""
+    """A bar for the median of each way, a stroke for each of its runs, and how many times quicker than the first it is.
+
+    A ``unit`` that begins with "seconds" is drawn as given.
+    """
     if not seconds:
         raise ValueError("improvements needs at least one way.")
     first = median(next(iter(seconds.values())))
     middles = {name: median(each) for name, each in seconds.items()}
-    told = "; ".join(f"{name}: {1000 * each:.3g}, {first / each:.2f} times" for name, each in middles.items())
+    scale = 1 if unit.startswith("seconds") else 1000
+    told = "; ".join(
+        f"{name}: {scale * each:.3g}, {first / each:.2f} times" for name, each in middles.items()
+    )
     plot = Plot(
         WIDTH, 70 + ROW * len(seconds), f"Bars of time in {unit}, and how many times quicker: {told}."
     )
     axes = box(plot, NAMES, 10, WIDTH - NAMES - 90, ROW * len(seconds))
-    top = 1000 * max(max(np.percentile(each, 90), middles[name]) for name, each in seconds.items())
+    top = scale * max(max(np.percentile(each, 90), middles[name]) for name, each in seconds.items())
     for place, (name, each) in enumerate(seconds.items()):
-        axes.barh(place, 1000 * middles[name], 0.6, color=LINES[0]["color"], alpha=0.6)
-        axes.plot([1000 * s for s in each], [place] * len(each), "|", color=INK, markersize=8)
+        axes.barh(place, scale * middles[name], 0.6, color=LINES[0]["color"], alpha=0.6)
+        if len(each) > 1:
+            axes.plot([scale * s for s in each], [place] * len(each), "|", color=INK, markersize=8)
         axes.text(1.12 * top, place, f"x {first / middles[name]:.2f}", va="center", fontsize=SMALL, color=INK)
     axes.set_yticks(range(len(seconds)), seconds, parse_math=False)
     axes.set(
         ylim=(len(seconds) - 0.5, -0.5),
         xlim=(0, 1.1 * top),
-        xlabel=f"{unit} (bars: medians, strokes: single runs)",
+        xlabel=unit
+        + " (bars: medians, strokes: single runs)" * any(len(each) > 1 for each in seconds.values()),
     )
     quiet(axes, grid=True)
     return plot

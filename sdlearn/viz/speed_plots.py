@@ -43,20 +43,24 @@ def quality_against_time(rows: Mapping[str, dict[str, Any]]) -> Plot:
     )
     left, right = (box(plot, x, 34, 310, tall - 80) for x in (45, 415))
     ways: list[str] = []
+    marks: tuple[dict[int, tuple[float, float, str]], ...] = ({}, {})
     for k, (name, row) in enumerate(rows.items(), 1):
         way = way_of(row["asked"], first)
         both = row["right"]["both"]
         low, high = (100 * end for end in both["interval"])
         left.plot([row["time"]] * 2, [low, high], color=PALE, linewidth=1, zorder=1)
-        _point(left, row["time"], 100 * both["share"], k, way, way not in ways)
+        _point(left, row["time"], 100 * both["share"], way, way not in ways)
+        marks[0][k] = (row["time"], 100 * both["share"], way)
         if k > 1:  # the full run is as like itself as can be
-            _point(right, row["time"], row["psnr"][1], k, way, False)
+            _point(right, row["time"], row["psnr"][1], way, False)
+            marks[1][k] = (row["time"], row["psnr"][1], way)
         ways = [*ways, way]
         text(plot, 775, 10 + 18 * k, str(k), ha="right", color=WAYS[way]["color"])
         text(plot, 785, 10 + 18 * k, name, color=WAYS[way]["color"])
     left.set_title("right in all, % of the pictures", fontsize=LARGE, color=INK, loc="left")
     right.set_title("PSNR to the full run's pictures, dB", fontsize=LARGE, color=INK, loc="left")
-    for axes in (left, right):
+    for axes, points in zip((left, right), marks, strict=True):
+        _numbers(axes, points)
         axes.set(xlim=(0, 1.08), xlabel="time, as a share of the full run's")
         quiet(axes, grid=True)
     plot.legend(fontsize=SMALL, frameon=False, loc="lower left", bbox_to_anchor=(0.755, 0.0))
@@ -69,10 +73,30 @@ def way_of(asked: Mapping[str, Any], full: Mapping[str, Any]) -> str:
     return "the full run" if not ways else ways.pop() if len(ways) == 1 else "two together"
 
 
-def _point(axes: Axes, x: float, y: float, number: int, way: str, named: bool) -> None:
-    """A mark with its number beside it, in the legend if it is the first of its way."""
+def _point(axes: Axes, x: float, y: float, way: str, named: bool) -> None:
+    """A mark, in the legend if it is the first of its way."""
     look = {key: WAYS[way][key] for key in ("color", "marker")}
     axes.plot(x, y, linestyle="", markersize=7, label=way if named else None, **look)
-    axes.annotate(
-        str(number), (x, y), (5, 4), textcoords="offset points", fontsize=SMALL, color=look["color"]
-    )
+
+
+def _numbers(axes: Axes, points: Mapping[int, tuple[float, float, str]]) -> None:
+    """Each point's number beside it: on the side away from marks that lie close."""
+    axes.margins(y=0.1)
+    low, high = axes.get_ylim()
+    for number, (x, y, way) in points.items():
+        near = [
+            (a, b)
+            for k, (a, b, _) in points.items()
+            if k != number and abs(a - x) < 0.08 and abs(b - y) < 0.1 * (high - low)
+        ]
+        left = any(a > x for a, _ in near)
+        below = any(b > y for _, b in near)
+        axes.annotate(
+            str(number),
+            (x, y),
+            (-5 if left else 5, -13 if below else 4),
+            ha="right" if left else "left",
+            textcoords="offset points",
+            fontsize=SMALL,
+            color=WAYS[way]["color"],
+        )

@@ -50,6 +50,37 @@ def forever(costly):
     return lru_cache(costly)
 
 
+def by_address(costly):
+    kept = {}
+
+    def ask(x):
+        if kept.get("who") != id(x):
+            kept.update(who=id(x), what=costly(x))
+        return kept["what"]
+
+    return ask
+
+
+def alike(costly):
+    kept = []
+
+    def ask(x):
+        if not kept or (kept[0] != x).any():
+            kept[:] = [x, costly(x)]
+        return kept[1]
+
+    return ask
+
+
+def in_one_place(costly, kept={}):  # noqa: B006
+    def ask(x):
+        if kept.get("who") is not x:
+            kept.update(who=x, what=costly(x))
+        return kept["what"]
+
+    return ask
+
+
 def none(costly):
     return lambda x: 0 * x
 
@@ -81,6 +112,9 @@ WRONG = [
     ("13.6", of_one_shape, "as it did the first"),
     ("13.6", always, "Nothing is kept"),
     ("13.6", forever, "that ever were"),
+    ("13.6", by_address, "given again"),
+    ("13.6", alike, "compare the numbers"),
+    ("13.6", in_one_place, "share one memory"),
     ("13.1", 1, "apart"),
     ("13.2", 40, "the lower one"),
     ("13.3", lambda ours, theirs: 1.0, "in which order"),
