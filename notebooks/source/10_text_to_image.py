@@ -745,9 +745,9 @@ viz.strip(
 
 # %% [markdown]
 # The car is blue. A part of that is no find: the encoder reads from left to right, so at the colour's place it has not
-# heard of car or ball, and the sum *is* the vector of "blue". The find stands behind: at the noun and the empty places
-# the sum comes near the true vectors, as no exchange of words explains. The cat is green, as no cat was in the
-# training. A mean of two *things* is no third thing: the towers get faces, the castle gets ears.
+# heard of car or ball, and the sum *is* the vector of "blue". The find stands behind it: at the noun and the empty
+# places the sum comes near the true vectors, though not up to them. The cat is green, as no cat was in the training. A
+# mean of two *things* is no third thing: the towers get faces, the castle gets ears.
 #
 # **Between two prompts**, from one noise:
 
@@ -847,18 +847,19 @@ with warnings.catch_warnings():
 for name, pictures in told.items():
     readings = oracle.read(np.stack([np.asarray(picture) for picture in pictures]))
     night = sum(reading.background == "night" for reading in readings)
-    print(f"{name:10s} night in {night} of {len(pictures)} pictures")
+    purple = sum(("castle", "purple") in [thing[:2] for thing in reading.things] for reading in readings)
+    print(f"{name:10s} night in {night}, a purple castle in {purple} of {len(pictures)} pictures")
 viz.strip(
     told,
     zoom=1,
     alt="Upper row, cut off: strange green and yellow things on pink trees and castles, by day. Lower row, in chunks: "
-    "it is night, and most pictures have something purple, with strange yellow things on it.",
+    "it is night, and most pictures have a purple castle, with strange yellow things on it.",
 )
 
 # %% [markdown]
-# The night that stood at the end arrives only with the chunks; the castle hardly. (The cut falls inside *behind*:
-# tokens are pieces of words.) The strange things on top are honest, too: our model has never read a word about
-# mountains, and takes it for something else.
+# What stood at the end, the night, arrives only with the chunks; the purple castle comes more often. (The cut falls
+# inside *behind*: tokens are pieces of words.) The strange things on top are honest, too: our model has never read a
+# word about mountains, and takes it for something else.
 #
 # ## 9 · Your gallery
 #
@@ -881,8 +882,8 @@ viz.strip(
 )
 
 # %% [markdown]
-# The settings have the names of the arguments of `txt2img`. So with the same model, on the same machine, a file is
-# enough to draw its picture again.
+# The settings have the names of the arguments of `txt2img`. With the same model, on the same machine, a file is enough
+# to draw its picture again.
 
 # %%
 wishes = {name: value for name, value in settings.items() if name != "model"}
