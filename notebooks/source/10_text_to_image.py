@@ -384,7 +384,8 @@ def steps_of(networks: Networks, drawing: Drawing) -> Iterator[Step]:
 
 # %% [markdown]
 # `steps_of` is the whole story, and `steps_from` of section 2 is its skeleton. Name the chapter of each line! (Text
-# vectors: 07. Noise and start: 01. Network: 02 and 08. Guidance: 09. Loop: 03. Masks and beginnings: 11.)
+# vectors: chapter 07. Noise and start: chapter 01. Network: chapters 02 and 08. Guidance: chapter 09. Loop: chapter 03.
+# Masks: chapter 11.)
 #
 # **Stage 4.** Latents become pictures. What real programs add: an error if the numbers have overflowed, original pixels
 # pasted back around a mask, and a *safety checker*, if the checkpoint has one.
@@ -825,7 +826,7 @@ viz.strip(
 # happens: the text encoder reads from left to right, and every vector after "blue" has heard of it (chapter 07), the
 # padding included. Another colour changes nearly all of the vectors; the weight touches only one. Upwards it has an
 # effect, until the vectors are so unlike any sentence that the picture breaks. (All this here: one encoder, one
-# formula, one seed a row. AUTOMATIC1111 multiplies the vectors themselves, and restores their mean.)
+# formula, one seed a row. Other programs multiply the vectors themselves, and restore their mean.)
 #
 # **Long prompts.** Our text encoder reads 30 tokens at once (CLIP: 75). What does not fit is cut off. Or it is put into
 # further chunks, each is encoded alone, and the U-Net is shown the vectors of all:
