@@ -510,14 +510,14 @@ viz.strip(
     zoom=0.8,
     alt="Four rows, from 1 to 16 steps. One step: coloured blots. Four: a cat on a castle, in wrong colours in three "
     "of the rows. From eight on: an orange cat on a red castle in the snow; the ancestral sampler has it in a meadow. "
-    "Beside the first row, Heun in 24 steps: the castle is twice as wide.",
+    "Beside the first row, Heun in 24 steps: the castle is much wider.",
 )
 
 # %% [markdown]
-# For 16 questions DPM-Solver++ comes nearest, for these three seeds; Euler, and Heun with one question less, are alike.
-# (The ruler itself is good to about a percent: finer differences say nothing.) Heun stumbles in few steps. Seed 7, the
-# one shown, is a hard one: its castle is still growing when the picture of seed 0 has long arrived. And the ancestral
-# sampler ends *elsewhere*, however many steps it gets: its noise is drawn on the way.
+# For 16 questions Euler, DPM-Solver++, and Heun with one question less, are nearly alike, for these three seeds. (The
+# ruler itself is good to about a percent: finer differences say nothing.) DPM-Solver++ is a little ahead on seed 7, the
+# one shown. That is a hard one: its castle is still growing when the picture of seed 0 has long arrived. Heun stumbles
+# in few steps. And the ancestral sampler ends *elsewhere*, however many steps it gets: its noise is drawn on the way.
 #
 # One step? DPM-Solver++ shows one guess x₀ from noise alone, pushed by guidance to four times its distance from the
 # empty prompt's: neither sharp nor a mean of pictures. (For one step `linspace` has only its last level, without noise,
