@@ -11,7 +11,8 @@ from torch import Tensor
 from sdlearn.exercises.core import Exercise, Mistake
 
 GENERATOR = torch.Generator().manual_seed(10)
-A, B = torch.randn(2, 4, 3, 3, generator=GENERATOR, dtype=torch.float64)
+ARROWS = torch.randn(36, 2, generator=GENERATOR, dtype=torch.float64)
+A, B = 6 * torch.linalg.qr(ARROWS).Q.T.reshape(2, 4, 3, 3)  # at right angles, equally long: as the task says
 BATCH, OTHER = torch.randn(2, 2, 4, 8, 8, generator=GENERATOR)
 SHAPE = (4, 2, 2)
 
@@ -48,6 +49,11 @@ def no_seed_zero(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     return torch.stack(sheets)
 
 
+def uniform(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.stack([torch.rand(*shape, generator=generator) for generator in generators])
+
+
 def ask_walk(walk: Callable) -> list[Tensor]:
     """Both ends and three places between."""
     return [walk(A, B, share) for share in (0.0, 0.2, 0.5, 0.75, 1.0)]
@@ -60,7 +66,7 @@ def uneven(a: Tensor, b: Tensor, share: float) -> Tensor:
 def ask_poke(poke: Callable) -> list[Tensor]:
     """The poked noise at two places, and what has become of the noise that was given."""
     found = []
-    for row, column, size in ((1, 4, 3), (5, 0, 2)):
+    for row, column, size in ((1, 4, 3), (5, 0, 2), (0, 1, 2)):
         noise = BATCH.clone()
         found += [poke(noise, OTHER.clone(), row, column, size), noise]
     return found
@@ -74,6 +80,13 @@ def poked(noise: Tensor, other: Tensor, rows: slice, columns: slice) -> Tensor:
 
 def poked_in_place(noise: Tensor, other: Tensor, row: int, column: int, size: int) -> Tensor:
     square = (..., slice(row, row + size), slice(column, column + size))
+    noise[square] = other[square]
+    return noise
+
+
+def leading_axes(noise: Tensor, other: Tensor, row: int, column: int, size: int) -> Tensor:
+    noise = noise.clone()
+    square = (slice(row, row + size), slice(column, column + size))
     noise[square] = other[square]
     return noise
 
@@ -99,6 +112,14 @@ EXERCISES = {
             Mistake(80, "You took the pictures of one prompt. How many prompts are there?"),
             Mistake(
                 20, "You counted calls of the network. A call reads a batch: how many sheets lie in this one?"
+            ),
+            Mistake(
+                264,
+                "Eleven levels make ten steps: the last level, 0, is only arrived at. Count the questions.",
+            ),
+            Mistake(
+                480,
+                "You counted guidance twice, or Heun's two questions. How often does Euler ask in a step?",
             ),
             Mistake(140, "You added prompts and pictures per prompt. Draw the grid: a row for each prompt."),
         ),
@@ -145,8 +166,12 @@ EXERCISES = {
                 no_seed_zero,
                 "Most seeds work; one does not. Which whole number does `if seed:` take for no seed?",
             ),
+            Mistake(
+                uniform,
+                "Each seed has its own numbers, but look at them: is one negative? What is the mean of normal noise?",
+            ),
         ),
-        otherwise="`torch.randn(*shape, generator=torch.Generator().manual_seed(seed))` for each seed, put together.",
+        otherwise="Take one seed, many numbers: are their mean and spread 0 and 1? Ask twice: is the noise the same?",
         ask=ask_starting_noise,
     ),
     "10.4": Exercise(
@@ -202,6 +227,10 @@ EXERCISES = {
                     noise, other, slice(column, column + size), slice(row, row + size)
                 ),
                 "Rows and columns are exchanged. Which of the last two axes is the height?",
+            ),
+            Mistake(
+                leading_axes,
+                "Which axes do your slices meet? Print the shape of `noise`: rows and columns are not its first two.",
             ),
             Mistake(
                 lambda noise, other, row, column, size: poked(

@@ -28,6 +28,10 @@ def zero_is_nothing(seeds, shape):
     return torch.stack([torch.randn(shape, generator=source(seed)) for seed in seeds])
 
 
+def even_numbers(seeds, shape):
+    return torch.stack([torch.rand(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
 def straight(a, b, share):
     return a + share * (b - a)
 
@@ -82,12 +86,20 @@ def stripes(noise, other, row, column, size):
     return torch.cat([noise[:, :, :row], other[:, :, row : row + size], noise[:, :, row + size :]], dim=2)
 
 
+def front_axes(noise, other, row, column, size):
+    noise = noise.clone()
+    noise[row : row + size, column : column + size] = other[row : row + size, column : column + size]
+    return noise
+
+
 WRONG = [
     ("10.1", 3 * 4 * 10, "one question a step"),
     ("10.1", 3 * 10 * 2, "one picture a prompt"),
     ("10.1", 4 * 10 * 2, "pictures of one prompt"),
     ("10.1", 10 * 2, "calls of the network"),
     ("10.1", (3 + 4) * 10 * 2, "You added"),
+    ("10.1", 3 * 4 * 11 * 2, "make ten steps"),
+    ("10.1", 3 * 4 * 10 * 4, "guidance twice"),
     ("10.2", 20 + 1, "count anew"),
     ("10.2", 20 + 5, "one further"),
     ("10.2", 20 + 3, "alternate"),
@@ -107,9 +119,12 @@ WRONG = [
     ("10.5", exchanged, "exchanged"),
     ("10.5", ends_at_size, "end at `size`"),
     ("10.5", stripes, "whole rows"),
+    ("10.5", front_axes, "Which axes"),
     ("10.1", 7, "Count each of the three"),
     ("10.2", 3, "larger by one"),
-    ("10.3", lambda seeds, shape: torch.zeros(len(seeds), *shape), "put together"),
+    ("10.3", lambda seeds, shape: torch.zeros(len(seeds), *shape), "mean and spread"),
+    ("10.3", even_numbers, "normal noise"),
+    ("10.3", lambda seeds, shape: torch.randn(len(seeds), *shape), "Ask twice"),
     ("10.4", lambda a, b, share: a, "share 0, share 1 and half-way"),
     ("10.5", lambda noise, other, row, column, size: other, "Only the square"),
 ]
@@ -128,6 +143,10 @@ def test_other_ways_to_write_the_right_answer():
     def sine_of_the_rest(a, b, share):
         return np.sin((1 - share) * np.pi / 2) * a + np.sin(share * np.pi / 2) * b
 
+    def any_angle(a, b, share):
+        angle = torch.acos((a * b).sum() / (a.norm() * b.norm()))
+        return (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / torch.sin(angle)
+
     def masked(noise, other, row, column, size):
         mask = torch.zeros_like(noise, dtype=torch.bool)
         mask[..., row : row + size, column : column + size] = True
@@ -135,3 +154,4 @@ def test_other_ways_to_write_the_right_answer():
 
     right = {"10.1": 240, "10.2": 24, "10.3": noises, "10.4": sine_of_the_rest, "10.5": masked}
     assert all(check(name, answer).right for name, answer in right.items())
+    assert check("10.4", any_angle).right
