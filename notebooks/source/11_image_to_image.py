@@ -67,7 +67,11 @@ schedule, factor = pipe.schedule, pipe.vae.config.factor
 STEPS, SCALE = 10, 4.0
 settings = {"num_inference_steps": STEPS, "guidance_scale": SCALE, "record": False}
 
+stamps = [Stamp("block", "blue", 40, 94, 52), Stamp("disc", "yellow", 40, 42, 46)]
+sketches = {ground: draw_sketch(stamps, ground) for ground in ("night", "snow", "beach")}
 
+
+# %%
 def noises(seeds, number=1, shape=(4, 16, 16)):
     """The first noises of each seed, each (seeds, 4, 16, 16): a generator a picture."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -78,9 +82,6 @@ def read(pictures):
     """What the oracle, a small network that reads pictures, says of each."""
     return oracle.read(np.stack([np.asarray(picture) for picture in pictures]))
 
-
-stamps = [Stamp("block", "blue", 40, 94, 52), Stamp("disc", "yellow", 40, 42, 46)]
-sketches = {ground: draw_sketch(stamps, ground) for ground in ("night", "snow", "beach")}
 
 # %% [markdown]
 # ### Guess before you read on
@@ -245,10 +246,10 @@ viz.strip(
 # %% [markdown]
 # From noise alone our stairs *are* text to image. But strength 1 is not noise alone: the sketch is still in x, if
 # weak. A whole picture's brightness can be made out even there, since noise cancels out over many places. And the
-# network makes use of it, for so it was trained: each noisy picture that it ever saw at the top had this leak. (A
-# schedule that ends in pure noise has none: Lin et al. 2024.) Seed 4 follows it. Why the noise of seed 7 is
-# stronger, we do not know. So "strength 1 equals text to image" is true for *which* things come, and not for the
-# light, nor quite for size and place.
+# network makes use of it, for so it was trained: each noisy picture that it ever saw at the top had this leak. A
+# schedule that ends in pure noise has none (Lin et al. 2024). Seed 4 follows it; why the noise of seed 7 is stronger,
+# we do not know. So "strength 1 equals text to image" is true for *which* things come, and not for the light, nor
+# quite for size and place.
 #
 # ## 3 · Who decides?
 #
@@ -352,8 +353,8 @@ viz.with_intervals(
 # The colours change hands between 0.2 and 0.4. Look at the last heart at 0.4, half purple, half mottled: no
 # compromise, a quarrel. But the right panel shows where image to image is at home: at 0.2 already most of the
 # prompt's *things* are there, and up to 0.6 the sketch's ground is, too. (At strength 0 the oracle reads 88 % of the
-# grounds right, and no strength can have more. The 16 % of things there are discs that it takes for things.) So let
-# the sketch say what it says well (where, how large, how bright) and the prompt the rest. Where they do not
+# grounds right: expect no more at other strengths. The 16 % of things there are discs that it takes for things; on
+# few of these can a colour count.) So let the sketch say what it says well (where, how large, how bright) and the prompt the rest. Where they do not
 # contradict each other, we expect a wide zone in which both are obeyed; section 4 lets you try.
 #
 # The order is that of sizes. A little noise is enough to redraw small shapes, and by these a thing is known.
