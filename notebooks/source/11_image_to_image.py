@@ -117,7 +117,6 @@ viz.strip(
 # It is B. The prompt's things are there and nothing is yellow or blue. But the ground of the sketch is not
 # forgotten: by words alone one picture of eight is at night; from a dark sketch, six are; from a light one, none.
 # And snow and beach give the same grounds, seed by seed: only the *brightness* came through. Seed 7 takes no notice.
-# How a sketch can be seen through so much noise, the next section says.
 #
 # ## 2 · Where to enter
 #
@@ -353,9 +352,9 @@ viz.with_intervals(
 # The colours change hands between 0.2 and 0.4. Look at the last heart at 0.4, half purple, half mottled: no
 # compromise, a quarrel. But the right panel shows where image to image is at home: at 0.2 already most of the
 # prompt's *things* are there, and up to 0.6 the sketch's ground is, too. (At strength 0 the oracle reads 88 % of the
-# grounds right: expect no more at other strengths. The 16 % of things there are discs that it takes for things; on
-# few of these can a colour count.) So let the sketch say what it says well (where, how large, how bright) and the prompt the rest. Where they do not
-# contradict each other, we expect a wide zone in which both are obeyed; section 4 lets you try.
+# grounds right: expect no more elsewhere. The 16 % of things there are discs that it takes for things.) So let the
+# sketch say what it says well (where, how large, how bright) and the prompt the rest. Where they do not contradict
+# each other, we expect a wide zone in which both are obeyed: try it in section 4.
 #
 # The order is that of sizes. A little noise is enough to redraw small shapes, and by these a thing is known.
 # Colours of whole things take more. The ground is the largest shape of all, and it seems not quite drowned even at
@@ -537,7 +536,7 @@ def put_back(known, noise, mask, prompts, k):
 # It works, but it is a sampler and a mask in one; with ten samplers we should write ten loops. A *wrapper of the
 # denoiser* does it for all of them: a denoiser goes in, one that keeps the known part comes out. It answers "x₀ is
 # the known" there. And x − x₀ is then σ times the same noise, so each step of a sampler that adds no noise of its
-# own leads to the known part at the next level, by itself. (Samplers that do are corrected by the next call.)
+# own leads to the known part at the next level, by itself.
 #
 # Two cases are special. A run at strength 1 starts from noise alone, so at this level nothing is put in (diffusers
 # does the same). And DDIM ends a little above σ = 0; `end_at_known` takes the last noise off the known part. Such
@@ -676,8 +675,7 @@ viz.strip(
 # ways, so count those where one way alone found it: 7 to 2. A coin does that often.
 #
 # The original's own pixels do harm here. The mask fits tightly, the blurred edge reaches far into it: feet are
-# smeared, a ghost of the castle is back. The oracle does not mind (21 again); your eye should. Own pixels want a mask
-# with room around the new thing.
+# smeared, a ghost of the castle is back. The oracle does not mind (21 again). Own pixels want a mask with room.
 #
 # ## 8 · Beyond the edge
 #
@@ -707,7 +705,7 @@ viz.strip(
 # The snow goes on, with a faint pale band at the old edge. And there is a second house, each time: the U-Net reads
 # "a red house" everywhere, as in chapter 05. It sees the house in x, but no word says that this part is done. Say what
 # shall be *in the new part*: "a green tree" gives a tree twice, once squeezed against the house, and once none at
-# all. An empty prompt gives anything. (Three seeds each: examples, no statistics.)
+# all. An empty prompt gives anything.
 #
 # ## 9 · A network that reads the mask
 #
@@ -766,8 +764,8 @@ print(f"untrained, it draws the same as text to image: {gap < 1e-3}")
 # Equal to the last digits, and useless: it does not look at the hole. Training opens these weights. The network is
 # shown picture, mask and caption, over and over, with masks of all shapes, and learns to read the known part
 # *without noise* from the first step on, so that it can continue a line across the edge. Stable Diffusion 2's
-# inpainting model was made so from the plain one. No such model is shipped here; we have shown its plumbing and no
-# more. (The pipeline's `inpaint` uses it when it finds nine channels.)
+# inpainting model was made so from the plain one. None is shipped here; the pipeline's `inpaint` would
+# use it.
 #
 # ## 10 · Your parts in the pipeline
 #
@@ -977,8 +975,7 @@ check("11.6", answer)
 # %% [markdown]
 # ## 13 · All of it on one screen
 #
-# Image to image and inpainting: one function. (For inpainting at strength 1 the pipeline begins with noise alone: one
-# case more.)
+# Image to image and inpainting: one function.
 
 
 # %%
@@ -988,7 +985,7 @@ def draw_from(picture, prompt, strength, seed, mask=None):
     known = pipe.encode_image(to_tensor(picture), of_encoder)
     denoise, k = asking([prompt]), STEPS - int(STEPS * strength)
 
-    def keeping(x, sigma):  # for strengths below 1, where a run starts from the picture
+    def keeping(x, sigma):  # at strengths below 1; at 1 the pipeline starts from noise alone
         known_part = known + sigma * noise
         x0 = m * denoise(m * x + (1 - m) * known_part, sigma).x0 + (1 - m) * known
         return Prediction(x0, (x - x0) / sigma)
