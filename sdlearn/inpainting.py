@@ -24,9 +24,9 @@ def keep_known(
     """A denoiser that knows what is under the mask's zeros: for models that were never taught to repaint.
 
     There the network is shown ``known`` with the noise of its level, always the same ``noise``, and its answer is
-    replaced by ``known`` (Lugmayr et al. 2022, without their resampling). Latents are (n, channels, h, w), the mask
-    (n, 1, h, w) is 1 where to paint. At noise level ``unknown_above`` nothing is known yet, as in diffusers where a
-    run starts from noise alone.
+    replaced by ``known`` (Song et al. 2021, section 5). Latents are (n, channels, h, w), the mask (n, 1, h, w) is 1
+    where to paint. At noise level ``unknown_above`` nothing is known yet, as in diffusers where a run starts from
+    noise alone.
     """
 
     def keeping(x: Tensor, sigma: float) -> Prediction:
@@ -73,9 +73,9 @@ def latent_mask(mask: Tensor, factor: int) -> Tensor:
 
 
 def paste(drawn: Image.Image, original: Image.Image, mask: Tensor, softness: float) -> Image.Image:
-    """The original's own pixels outside the mask (1, H, W), with an edge that fades over about ``softness`` pixels.
+    """The original's own pixels outside the mask (1, H, W), with an edge blurred by ``softness`` / 2 pixels.
 
-    The autoencoder changes pixels a little even where nothing was painted.
+    The autoencoder changes pixels a little even where nothing was painted. The blur reaches into the mask.
     """
     grey = Image.fromarray((mask[0] * 255).to(torch.uint8).cpu().numpy())
     return Image.composite(drawn, original, grey.filter(ImageFilter.GaussianBlur(softness / 2)))

@@ -52,7 +52,7 @@ SHOWN = {
     "08": "Maps of attention",
     "09": "Five pictures from the same",
     "10": "Four rows, from 1 to 16 steps.",
-    "11": "Three rows: a sketch",
+    "11": "Four rows of pictures of an orange cat",
     "12": "Three pictures. The first two",
     "13": "Five rows of six pictures.",
 }

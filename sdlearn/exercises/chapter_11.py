@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -21,8 +22,8 @@ MASK[:, :, 24:, 24:] = 0.0  # and one that is black
 
 
 def ask_begin(begin: Callable) -> list[Tensor]:
-    """Three entries, one of them the last: each (2, 3, 4, 4)."""
-    return [begin(KNOWN, NOISE, SIGMAS, k) for k in (1, 3, 5)]
+    """Three entries, the first of all among them: each (2, 3, 4, 4)."""
+    return [begin(KNOWN, NOISE, SIGMAS, k) for k in (0, 1, 4)]
 
 
 def ask_cells(cells: Callable) -> list[Tensor]:
@@ -31,8 +32,10 @@ def ask_cells(cells: Callable) -> list[Tensor]:
 
 
 def ask_known_again(keep: Callable) -> list[Tensor]:
-    """Three levels, the last one 0: each (2, 3, 4, 4)."""
-    return [keep(STEPPED, KNOWN, NOISE, CELL_MASK, sigma) for sigma in (5.1, 0.6, 0.0)]
+    """Three levels, the last one 0: each (2, 3, 4, 4). Whoever draws noise here draws the same each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return [keep(STEPPED, KNOWN, NOISE, CELL_MASK, sigma) for sigma in (5.1, 0.6, 0.0)]
 
 
 def ask_variation(mix: Callable) -> list[Tensor]:
@@ -44,6 +47,7 @@ EXERCISES = {
     "11.1": Exercise(
         start="How many steps are walked? They are the last ones. Then count from 0.",
         right=26,
+        tolerance=0.0,  # a number of a step
         praise="int(40 · 0.35) = 14 steps are walked, numbers 26 to 39.",
         mistakes=(
             Mistake(
@@ -66,6 +70,10 @@ EXERCISES = {
             Mistake(
                 lambda known, noise, sigmas, k: known + sigmas[k - 1] * noise,
                 "That is the level before: the bug of this chapter. Which level is the sampler told first?",
+            ),
+            Mistake(
+                lambda known, noise, sigmas, k: known + sigmas[k + 1] * noise,
+                "That is the level where the first step ends. Which level does it begin at?",
             ),
             Mistake(
                 lambda known, noise, sigmas, k: known + noise,
@@ -153,8 +161,17 @@ EXERCISES = {
                 lambda x_next, known, noise, mask, sigma_next: known + sigma_next * noise,
                 "The mask plays no part, and nothing is ever painted. Try a mask of ones.",
             ),
+            Mistake(
+                lambda x_next, known, noise, mask, sigma_next: (
+                    mask * x_next + (1 - mask) * (known + sigma_next * torch.randn_like(known))
+                ),
+                "You draw fresh noise, as RePaint does. What is the argument `noise` for, if all steps share one?",
+            ),
         ),
-        otherwise="Try a mask of ones, then one of zeros, then level 0: you know what must come out of each.",
+        otherwise=(
+            "Try a mask of ones, then one of zeros, then level 0: you know what must come out of each. "
+            "And does the same come out when you call it twice?"
+        ),
         ask=ask_known_again,
     ),
     "11.5": Exercise(
@@ -178,13 +195,26 @@ EXERCISES = {
                 lambda a, b, w: (1 - w**2) ** 0.5 * a + w * b,
                 "The spread is right, but b has the share w² of the variance. Which share is asked for?",
             ),
+            Mistake(
+                lambda a, b, w: math.cos(w * math.pi / 2) * a + math.sin(w * math.pi / 2) * b,
+                "Here w is a share of the *angle*, as in section 5. Which share of the variance has b at w = 1/4?",
+            ),
+            Mistake(
+                lambda a, b, w: ((1 - w) * a + w * b) / ((1 - w) ** 2 + w**2) ** 0.5,
+                "A straight line, brought back to spread 1. Which share of the variance has b at w = 1/4?",
+            ),
+            Mistake(
+                lambda a, b, w: (1 - w) ** 0.5 * a - w**0.5 * b,
+                "Spread and share are right. But one noise is turned over: which should come out at w = 1?",
+            ),
         ),
-        otherwise="Compute the variance of your mixture at w = 1/2, and the share of it that comes from b.",
+        otherwise="Compute the variance of your mixture at w = 1/4, and the share of it that comes from b.",
         ask=ask_variation,
     ),
     "11.6": Exercise(
         start="How many channels come in addition? Each filter has 3 x 3 weights for each channel that it reads.",
         right=14400,
+        tolerance=0.0,  # a count
         praise="320 filters · 5 channels · 9. The whole network has some 860 million.",
         mistakes=(
             Mistake(

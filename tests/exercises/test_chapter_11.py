@@ -1,5 +1,7 @@
 """Chapter 11's exercises: wrong answers as people give them, written here on their own."""
 
+import math
+
 import pytest
 import torch
 
@@ -72,6 +74,22 @@ WRONG = [
     ("11.6", 320 * 9, "mask alone"),
     ("11.6", 320 * 5, "place and its neighbours"),
     ("11.6", 320 * 10 * 9, "Ten channels"),
+    ("11.2", lambda known, noise, sigmas, k: noise * list(sigmas)[k + 1] + known, "first step ends"),
+    (
+        "11.4",
+        lambda x, known, noise, mask, s: torch.where(mask > 0, x, known + torch.randn_like(x) * s),
+        "fresh noise",
+    ),
+    ("11.4", lambda x, known, noise, mask, s: x + torch.rand(()), "call it twice"),
+    (
+        "11.5",
+        lambda a, b, w: a * torch.tensor(w * torch.pi / 2).cos() + b * math.sin(w * math.pi / 2),
+        "angle",
+    ),
+    ("11.5", lambda a, b, w: (a + w * (b - a)) / math.hypot(w, 1 - w), "brought back"),
+    ("11.5", lambda a, b, w: a * math.sqrt(1 - w) - b * math.sqrt(w), "turned over"),
+    ("11.1", 26.01, "quiet end"),
+    ("11.6", 14410, "Filters, times"),
     ("11.1", 20, "quiet end"),
     ("11.2", lambda known, noise, sigmas, k: known - sigmas[k] * noise, "sketch of zeros"),
     ("11.3", lambda mask, factor: torch.ones_like(corner(mask, factor)), "one white pixel"),
