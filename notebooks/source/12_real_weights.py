@@ -66,7 +66,7 @@ folder = Path(scratch.name)
 mine = os.environ.get("SDLEARN_WEIGHTS")  # yours, or None
 
 # %% [markdown]
-# And from the course: the parts that are to be filled, and what reads, draws and judges.
+# And from the course:
 
 # %%
 import sdlearn
@@ -144,8 +144,8 @@ for thing in ({"a": 1}, {"greeting": Greeting()}, copy.deepcopy):
 
 # %% [markdown]
 # `torch.load(…, weights_only=True)` does the like, more strictly, by a small machine of its own; today it is the
-# default. (Guards have holes, too: keep PyTorch new.) sdlearn takes this way and no other. It does not ask "do you trust
-# this file?", for a question that everybody answers with yes protects nobody.
+# default. (Guards have holes, too: keep PyTorch new.) sdlearn takes this way and no other. It does not ask "do you
+# trust this file?", for a question that everybody answers with yes protects nobody.
 
 # %%
 try:
@@ -167,7 +167,7 @@ print(f"{len(raw):,} bytes; the text has {length:,} of them and begins so:")
 print(raw[8:230].decode())
 
 # %% [markdown]
-# Names, types, shapes, and from where to where: nothing in it can be called. That is all there is to reading one:
+# Names, types, shapes, and from where to where: nothing in it can be called. To read one:
 
 
 # %%
@@ -199,7 +199,7 @@ TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I6
 
 
 def read_by_hand(path):
-    """All tensors of a safetensors file of these types. (Libraries need less memory: here the file is copied.)"""
+    """All tensors of a safetensors file of these types. Copies the file in memory, which libraries avoid."""
     entries, before = read_header(path)
     numbers, tensors = bytearray(path.read_bytes()[before:]), {}
     for name, entry in entries.items():
@@ -302,12 +302,10 @@ viz.stacked_bars(
 )
 
 # %% [markdown]
-# Each bar is what we use of a file, at two bytes a number (the published file of 1.5 takes four). Its colours are the
-# three networks. Most of it is the U-Net. The autoencoder is the same in both. What grew from 1 to 2 is the part that
-# reads.
+# Each bar is what we use of a file, at two bytes a number (the published file of 1.5 takes four). Most of it is the
+# U-Net. The autoencoder is the same in both. What grew from 1 to 2 is the part that reads.
 #
-# If you have weights of your own, this is what they are. (The report comes from their heads; no number has been read.
-# In a terminal, `sdlearn inspect FILE` prints the same.)
+# If you have weights of your own, this is what they are. (Only heads are read. In a terminal: `sdlearn inspect FILE`.)
 
 # %%
 opened = None
@@ -364,10 +362,10 @@ for key in ("mid.attn_1.q.weight", "mid.attn_1.to_q.weight"):
     print(f"{key:24} becomes {key.replace('q.weight', 'to_q.weight')}")
 
 # %% [markdown]
-# The second is wrong. So: *rules*, for whole segments between dots. Look at the lists again. `input_blocks.0` is our
-# `conv_in`. From 1 on, each level takes three numbers: two residual blocks (`.0`, with attention as `.1`), and a
-# downsampler; the last level has none, and takes two. On the way up counting begins at 0, and the upsampler sits in the
-# third block, behind the attention if there is one.
+# The second is wrong. So: *rules*, for whole segments between dots. `input_blocks.0` is our `conv_in`. From 1 on, each
+# level takes three numbers: two residual blocks (`.0`, with attention as `.1`), and a downsampler; the last level has
+# none, and takes two. On the way up counting begins at 0, and the upsampler sits in the third block, behind the
+# attention if there is one.
 #
 # We write the rules in one direction, *from ours to theirs*, for names that we know completely. That makes a table;
 # read backwards, it is the other direction. One set of rules both reads and writes.
@@ -511,11 +509,11 @@ def open_clip_table(names: Iterable[str]) -> dict[str, tuple[str, int | None]]:
 
 
 # %% [markdown]
-# Does every one of their tensors get exactly one of ours, in the same shape? No name may be left over on either side:
-# a loader that overlooks what it does not know (`strict=False`) draws noise and says nothing. (Our heads were written
-# with the same rules, so this shows that they are one-to-one. Weights of your own were checked in section 3.) Real files hold more: tables of the schedule, averaged weights, whole numbers named
-# `position_ids`, and in SD 2 a 24th layer of text. sdlearn knows such names, leaves them out, and counts them in its
-# report. Any other name is an error.
+# Does every one of their tensors get exactly one of ours, in the same shape? No name may be left over on either side: a
+# loader that overlooks what it does not know (`strict=False`) draws noise and says nothing. (Our heads were written
+# with the same rules, so this shows that they are one-to-one. Weights of your own were checked in section 3.) Real
+# files hold more: tables of the schedule, averaged weights, whole numbers named `position_ids`, and in SD 2 a 24th
+# layer of text. sdlearn knows such names, leaves them out, and counts them in its report. Any other name is an error.
 
 # %%
 for name in UNETS:
@@ -525,12 +523,9 @@ for name in UNETS:
     second = TEXTS[name] is OPEN_CLIP
     words = [t for t, _ in open_clip_table(text).values()] if second else list(clip_table(text).values())
     used = {*table.values(), *vae_table(vae, VAEConfig()).values(), *words}
-    other = [
-        o
-        for o, t in vae_table(vae, VAEConfig()).items()
-        if heads[name][t]["shape"] != (shape := list(vae[o].shape))
-        and heads[name][t]["shape"] == shape + [1, 1]
-    ]
+    pairs = [(list(vae[o].shape), heads[name][t]["shape"]) for o, t in vae_table(vae, VAEConfig()).items()]
+    other = [their_shape for our_shape, their_shape in pairs if their_shape != our_shape]
+    assert all(their_shape in (our_shape, our_shape + [1, 1]) for our_shape, their_shape in pairs)
     print(
         f"{name:18} U-Net shapes agree: {same}; autoencoder: {len(other)} shapes with 1, 1 behind; "
         f"names left over: {len(heads[name].keys() ^ used)}"
@@ -547,7 +542,7 @@ print(
 )
 
 # %% [markdown]
-# The shapes with 1, 1 behind are 1 × 1 convolutions: the same as linear layers, which ours are. So they are reshaped.
+# The shapes with 1, 1 behind are 1 × 1 convolutions, the same as our linear layers. They are reshaped.
 #
 # ## 5 · Which family?
 #
@@ -573,14 +568,14 @@ for name, head in heads.items():
 # %% [markdown]
 # ## 6 · Estimate, then load
 #
-# Before you load gigabytes, compute what it will cost. The memory of the weights follows from the head. The time follows
-# from the number of multiplications and additions, which PyTorch counts on `meta`, and from how many of them your machine
-# does in a second.
+# Before you load gigabytes, compute what it will cost. The memory of the weights follows from the head. The time
+# follows from the number of multiplications and additions, which PyTorch counts on `meta`, and from how many of them
+# your machine does in a second.
 #
 # The stand-in draws 128 pixels in two steps, so that nobody has to wait. Weights of your own draw their own size on a
-# graphics card; on a CPU, in ten steps, the largest size that the estimate puts below ten minutes, down to half. (A real
-# model draws poorly at a size that it has not learnt.) An inpainting model cannot draw from nothing: it gets a grey
-# picture, and a mask that says "all of it".
+# graphics card; on a CPU, in ten steps, the largest size that the estimate puts below ten minutes, down to half. (A
+# real model draws poorly at a size that it has not learnt.) An inpainting model cannot draw from nothing: it gets a
+# grey picture, and a mask that says "all of it".
 
 # %%
 device = "cuda" if mine and torch.cuda.is_available() else "cpu"
@@ -640,8 +635,8 @@ if not mine:
 # Sixteen times the pixels, but more than that many operations: attention compares all places with all (chapter 08). So
 # weights are not all the memory: 8 GB are tight in float32, and many CPUs are slow in float16.
 #
-# Now the cell that loads. Where there are no weights, it makes some. A billion random numbers would take a while and
-# gigabytes, so tensors with equally many inputs share theirs. The shapes are exact all the same.
+# Now load. Without weights, the cell makes some: a billion random numbers would take gigabytes, so tensors with equally
+# many inputs share theirs. The shapes are exact.
 
 
 # %%
@@ -696,10 +691,10 @@ viz.strip(
 )
 
 # %% [markdown]
-# Random numbers draw nothing, of course; but every layer of Stable Diffusion has run. The estimate is rough: a product of
-# two matrices is the best case, and small pictures wait for weights to be fetched. It tells minutes from hours. With
-# weights of your own, expect something orange and something red. (We have not tried: the course has no real weights. Two
-# colours for two things are hard for these models.)
+# Random numbers draw nothing, of course; but every layer of Stable Diffusion has run. The estimate is rough: a product
+# of two matrices is the best case, and small pictures wait for weights to be fetched. It tells minutes from hours. With
+# weights of your own, expect something orange and something red. (We have not tried: the course has no real weights.
+# Two colours for two things are hard for these models.)
 #
 # ## 7 · Half the bits
 #
@@ -717,8 +712,8 @@ for kind in (torch.float32, torch.float16, torch.bfloat16):
 
 # %% [markdown]
 # float16 keeps eleven binary digits and ends at 65504. bfloat16 has the range of float32 and keeps 8. (A number halfway
-# between two goes to the one whose last digit is 0.) Which is better? Few digits make small errors everywhere. We draw in
-# both, and compare with float32:
+# between two goes to the one whose last digit is 0.) Which is better? Few digits make small errors everywhere. We draw
+# in both, and compare with float32:
 
 # %%
 exact = pipe.txt2img(PROMPT, seed=SEED)
@@ -740,15 +735,16 @@ viz.strip(
 )
 
 # %% [markdown]
-# In this picture bfloat16 errs several times as much as float16: each rounding is 2³ = 8 times coarser. (And the shipped
-# numbers are float16 already, so only bfloat16 had to round them.) It takes a magnifier to see it.
+# In this picture bfloat16 errs several times as much as float16: each rounding is 2³ = 8 times coarser. (And the
+# shipped numbers are float16 already, so only bfloat16 had to round them.) It takes a magnifier to see it.
 #
-# The other failure is seen by everybody. Beyond 65504 float16 has only infinity; infinity minus infinity is NaN, "not a number"; and one NaN in a normalisation makes all
-# pixels NaN.
+# The other failure is seen by everybody. Beyond 65504 float16 has only infinity; infinity minus infinity is NaN, "not a
+# number"; and one NaN in a normalisation makes all pixels NaN.
 #
 # Where do such large numbers come from? In a decoder, features run through a *stream*, to which each block adds. Each
-# block first normalises what it takes from the stream; only shortcuts and upsamplers pass it on as it is. So nothing holds its size in check: multiply all that is written
-# into it by 1,000, and the picture stays the same. We do just that to our decoder.
+# block first normalises what it takes from the stream; only shortcuts and upsamplers pass it on as it is. So nothing
+# holds its size in check: multiply all that is written into it by 1,000, and the picture stays the same. We do just
+# that to our decoder.
 
 # %%
 WRITERS = ("conv_in", "conv2", "to_out.0")  # what writes into the stream
@@ -789,10 +785,10 @@ with torch.no_grad():
             )
 
 # %% [markdown]
-# In float16 the loud decoder gives NaN and nothing else; programs show that as a black picture. SDXL, a later model, has
-# such a decoder; somebody trained it further, so that smaller weights give nearly the same picture. sdlearn looks at the
-# decoder's answer. If it is not finite, it decodes once more in float32 and says so. And weights that do not fit into
-# the asked type are refused when they are loaded.
+# In float16 the loud decoder gives NaN and nothing else; programs show that as a black picture. SDXL, a later model,
+# has such a decoder; somebody trained it further, so that smaller weights give nearly the same picture. sdlearn looks
+# at the decoder's answer. If it is not finite, it decodes once more in float32 and says so. And weights that do not fit
+# into the asked type are refused when they are loaded.
 #
 # That does not help where the *latents* are NaN already. In SD 2.1 for 768 pixels the scores of attention overflow in
 # the U-Net; its settings say `upcast_attention`, and then sdlearn computes them in float32. So, which is better? The
@@ -842,19 +838,20 @@ for title, (first_column, second_column) in {"": ["SD 1.5", "SD 2.1"], **ROWS}.i
     print(f"{title:17} {first_column!s:34} {second_column}")
 
 # %% [markdown]
-# (From the model cards. Leaving the prompt out makes guidance possible, chapter 09.) The surprise is "answers with v". What is v, and why?
+# (From the model cards. Leaving the prompt out makes guidance possible, chapter 09.) The surprise is "answers with v".
+# What is v?
 #
 # Draw x0 to the right and ε upwards. (In many dimensions noise is at nearly a right angle to any picture.) A noisy
-# picture is $x_t = \sqrt{\bar\alpha}\,x_0 + \sqrt{1-\bar\alpha}\,\varepsilon$, and the squares of the two factors add up
-# to 1. So they are the cosine and the sine of an angle φ: adding noise is *turning*. The arrow that says where x_t goes
-# as φ grows is called v (Salimans and Ho 2022):
+# picture is $x_t = \sqrt{\bar\alpha}\,x_0 + \sqrt{1-\bar\alpha}\,\varepsilon$, and the squares of the two factors add
+# up to 1. So they are the cosine and the sine of an angle φ: adding noise is *turning*. The arrow that says where x_t
+# goes as φ grows is called v (Salimans and Ho 2022):
 
 # %%
 alpha_bar = pipe.schedule.alpha_bar
 viz.turning(
     {f"t = {t}": float((1 / alpha_bar[t] - 1).sqrt().atan()) for t in (0, 500, 999)},
-    alt="A quarter of a circle from x0, right, to ε, above. Three arrows x_t: at t = 0 along x0, at 500 more than half way "
-    "up, at 999 nearly along ε. From the end of each a shorter arrow v, at a right angle, along the circle.",
+    alt="A quarter of a circle from x0, right, to ε, above. Three arrows x_t: at t = 0 along x0, at 500 more than half "
+    "way up, at 999 nearly along ε. From the end of each a shorter arrow v, at a right angle, along the circle.",
 )
 
 # %% [markdown]
@@ -902,9 +899,9 @@ with torch.no_grad():
         )
 
 # %% [markdown]
-# One belief has one error in x0, whatever it is called. Near t = 999 ε is easy, for x is nearly ε: so SD 1 can live with
-# the large factor. But if the noise is *complete*, ᾱ = 0, then ε says nothing about x0, and v does: there it is needed
-# (Lin et al. 2023).
+# One belief has one error in x0, whatever it is called. Near t = 999 ε is easy, for x is nearly ε: so SD 1 can live
+# with the large factor. But if the noise is *complete*, ᾱ = 0, then ε says nothing about x0, and v does: there it is
+# needed (Lin et al. 2023).
 #
 # We have no v-network, but we can disguise one: ours, whose answer is turned into v before it leaves the house.
 
@@ -975,7 +972,7 @@ none = torch.zeros_like(concept)  # the three stricter vectors: we have none
 checker = SafetyChecker(  # black if the cosine to the concept is above the threshold
     clip.image_model, concept, thresholds=torch.tensor([0.5]), special=none, special_thresholds=torch.ones(1)
 )
-scenes = [sample_scene(Random(k)) for k in range(300)]
+scenes = [sample_scene(Random(k)) for k in range(400)]
 pictures = [render(scene) for scene in scenes]
 with torch.no_grad():
     near = (normalize(checker.tower(to_tensor(pictures)), dim=-1) @ normalize(concept, dim=-1).T)[:, 0]
@@ -995,8 +992,8 @@ alarms = [k for k in range(len(scenes)) if flags[k] and "cat" not in kinds[k]]
 print("in the false alarms at 0.5:", dict(Counter(kind for k in alarms for kind in kinds[k])))
 
 # %%
-caught = [k for k in range(300) if flags[k] and "cat" in kinds[k]][:2]
-missed = [k for k in range(300) if not flags[k] and "cat" in kinds[k]][:2]
+caught = [k for k in range(400) if flags[k] and "cat" in kinds[k]][:2]
+missed = [k for k in range(400) if not flags[k] and "cat" in kinds[k]][:2]
 viz.strip(
     {"": [pictures[k] for k in caught + alarms[:2] + missed]},
     ["blacked out"] * 2 + ["wrongly blacked out"] * 2 + ["missed"] * 2,
@@ -1006,9 +1003,9 @@ viz.strip(
 )
 
 # %% [markdown]
-# The pictures are those of the threshold 0.5, which we chose. Cats that are alone are caught. Cats in company are not, or
-# only at a threshold that blacks out many pictures without a cat: a vector of the *whole* picture is nearer to "a cat"
-# if there is nothing else. And dogs and stars are taken for cats.
+# The pictures are those of the threshold 0.5, which we chose. Cats that are alone are caught. Cats in company are not,
+# or only at a threshold that blacks out many pictures without a cat: a vector of the *whole* picture is nearer to "a
+# cat" if there is nothing else. And dogs and stars are taken for cats.
 #
 # The real checker is larger, and of the same kind. Whoever offers pictures to others needs more than that. sdlearn uses
 # the checker of a checkpoint that has one, and warns when it blacks out a picture. SD 2 comes without one; its training
@@ -1016,8 +1013,8 @@ viz.strip(
 #
 # ## 10 · What you may do with them
 #
-# Code and weights have different licences: open code does not make the weights open. SD 1 comes under *CreativeML Open RAIL-M*, SD 2 under *Open RAIL++-M*. In
-# plain words, and no legal advice: read the text that came with your file.
+# Code and weights have different licences: open code does not make the weights open. SD 1 comes under *CreativeML Open
+# RAIL-M*, SD 2 under *Open RAIL++-M*. In plain words, and no legal advice: read the text that came with your file.
 #
 # * You may use, change and pass on the model, for money, too.
 # * Not for everything: an attachment lists forbidden uses. Breaking laws, harming minors, spreading falsehoods to harm,
@@ -1030,7 +1027,7 @@ viz.strip(
 # ## 11 · Your reader in the pipeline
 #
 # The package writes our small model as a *single file*, in the old names. Your reader opens it, your rules name its
-# tensors, your parts are filled, and draw. The numbers in the file are float32, so the picture must be the same.
+# tensors, your parts are filled, and draw. The picture must be the same.
 
 # %%
 from sdlearn.checkpoint import Parts
@@ -1060,8 +1057,8 @@ assert off < 1e-4
 # ## 12 · Spot the bug
 #
 # Somebody writes a loader for folders. It reads `config.json`, which is right, builds the U-Net, and fills it strictly.
-# Every name is known, every shape fits, no number is lost. It draws cats and castles. And yet, on sixteen prompts of the
-# training list, in 8 steps:
+# Every name is known, every shape fits, no number is lost. It draws cats and castles. And yet, on sixteen prompts of
+# the training list, in 8 steps:
 
 
 # %%
@@ -1116,8 +1113,8 @@ viz.strip(
 # `attention_head_dim` is *not* the dimension of a head. In these files it is the **number of heads**; the name is
 # wrong, and has stayed because all files have it. The loader believes the name, divides, and gets 16, 24 and 40 heads
 # of 4 numbers each. Attention computes with that: the matrices are the same, only cut into more pieces. So nothing can
-# fail; but each head compares with other numbers than in training. Section 5 listed heads first among what shapes do
-# not say. (SD 1.5 says 8 and means 8 heads; for SD 2 the same entry is `[5, 10, 20, 20]`.)
+# fail; but each head compares with other numbers than in training. (SD 1.5 says 8 and means 8 heads; for SD 2 the same
+# entry is `[5, 10, 20, 20]`.)
 #
 # The confusion is a real one, of diffusers itself (issue `#2011`; pull request `#3797` corrects it inside the code, and
 # the name in the files stays). Strict loading cannot catch it, nor a look at one picture. What does: the same question
@@ -1144,7 +1141,8 @@ check("12.1", answer)
 
 # %% [markdown]
 # **12.2** Where is `input_blocks.n` in our names, for n from 1 on? In a U-Net with `layers` residual blocks a level.
-# Return two numbers, b and j, both counted from 0: the j-th part of `down_blocks.b`. (The downsampler is the last part.)
+# Return two numbers, b and j, both counted from 0: the j-th part of `down_blocks.b`. (The downsampler is the last
+# part.)
 
 
 # %%

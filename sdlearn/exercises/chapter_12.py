@@ -58,8 +58,8 @@ EXERCISES = {
                     "model has one: try layers = 1."),
             Mistake(lambda n, layers: divmod(n - 1, layers + 1)[::-1], "Both numbers are there. Which of them is the "
                     "block? Try n = 3."),
-            Mistake(lambda n, layers: ((n - 1) / (layers + 1), (n - 1) % (layers + 1)), "b counts blocks: it is a whole "
-                    "number. What does Python say to 3 / 2, and to 3 // 2?"),
+            Mistake(lambda n, layers: ((n - 1) / (layers + 1), (n - 1) % (layers + 1)), "b counts blocks: it is a "
+                    "whole number. What does Python say to 3 / 2, and to 3 // 2?"),
             Mistake(lambda n, layers: ((n - 1) // (layers + 1), (n - 1) % (layers + 1) + 1), "The block is right. The "
                     "parts count from 0, as all our names do."),
             Mistake(lambda n, layers: divmod(n - 1, 2 * layers + 1), "You count attention as a part. Look at the list "

@@ -27,7 +27,7 @@ from sdlearn.exercises.chapter_12 import ALPHA_BAR, EXERCISES, V, X
         ("12.2", lambda n, layers: [(n - 1) // 3, (n - 1) % 3], "try layers = 1"),
         ("12.2", lambda n, layers: [(n - 1) % (layers + 1), (n - 1) // (layers + 1)], "Which of them is"),
         ("12.2", lambda n, layers: [(n - 1) // (layers + 1), n % (layers + 1)], "is it part 0"),
-        ("12.2", lambda n, layers: [(n - 1) / (layers + 1), (n - 1) % (layers + 1)], "a whole"),
+        ("12.2", lambda n, layers: [(n - 1) / (layers + 1), (n - 1) % (layers + 1)], "counts blocks"),
         ("12.2", lambda n, layers: [(n - 1) // (layers + 1) + 0.9, (n - 1) % (layers + 1)], "section 4"),
         ("12.2", lambda n, layers: [(n - 1) // (layers + 1), (n - 1) % (layers + 1) + 1], "count from 0"),
         ("12.2", lambda n, layers: divmod(n - 1, 1 + layers + layers), "attention as a part"),
