@@ -60,7 +60,7 @@ def turning(angles: Mapping[str, float], *, alt: str) -> Plot:
         for begin, to, width in (((0, 0), (x, y), 2.2), ((x, y), tip, 1.4)):
             arrow = {"arrowstyle": "-|>", "color": style["color"], "lw": width, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", to, begin, arrowprops=arrow)
-        middle = 0.55 * x + 0.05 * y, 0.55 * y - 0.05 * x
+        middle = 0.68 * x + 0.05 * y, 0.68 * y - 0.05 * x
         axes.text(*middle, f"x_t, {name}", va="center", fontsize=SMALL, color=style["color"])
         axes.text(
             1.06 * tip[0], 1.06 * tip[1], "v", ha="center", va="center", fontsize=SMALL, color=style["color"]
