@@ -1079,7 +1079,7 @@ with torch.no_grad():
 print(f"one answer of the U-Net differs by {(wrong - right).norm() / right.norm():.0%}")
 
 # %%
-oracle, sheets = Oracle.load(), {}
+oracle, cases, sheets = Oracle.load(), fixed_cases(16, "train"), {}
 for name, unet in {"as it should be": pipe.unet, "with the bug": strange}.items():
     other = sdlearn.StableDiffusion(unet, pipe.vae, pipe.text_encoder, pipe.tokenizer, pipe.schedule.config)
     sheets[name] = draw(other, cases, num_inference_steps=8)
