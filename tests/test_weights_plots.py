@@ -28,3 +28,19 @@ def test_parts_lie_one_after_the_other_from_zero():
 def test_other_tables_are_refused(rows):
     with pytest.raises(ValueError, match="the same in each row"):
         viz.stacked_bars(rows, "GB", alt="None.")
+
+
+def test_adding_noise_turns_an_arrow_and_v_stands_at_a_right_angle_at_its_end():
+    plot = viz.turning({"none": 0.0, "half": 0.8}, alt="Two arrows.")
+    (axes,) = plot.axes
+    arrows = [(words.xyann, words.xy) for words in axes.texts if getattr(words, "arrowprops", None)]
+    assert len(arrows) == 4
+    for (start, end), (foot, tip) in zip(arrows[::2], arrows[1::2], strict=True):
+        assert start == (0, 0) and end == foot and end[0] ** 2 + end[1] ** 2 == pytest.approx(1)
+        along = tip[0] - end[0], tip[1] - end[1]
+        assert along[0] * end[0] + along[1] * end[1] == pytest.approx(0, abs=1e-9)
+        assert along[0] * -end[1] + along[1] * end[0] > 0  # v points to where the noise grows
+    told = [words.get_text() for words in axes.texts if words.get_text()]
+    assert told == ["x0", "ε", "x_t, none", "v", "x_t, half", "v"] and plot.alt == "Two arrows."
+    with pytest.raises(ValueError, match="angles"):
+        viz.turning({"too far": 2.0}, alt="None.")

@@ -15,10 +15,12 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     """{name: {"dtype", "shape", "data_offsets"}}, and how many bytes lie before the first number.
 
     ``data_offsets`` are where the tensor begins and ends, counted from the first number. Raises ValueError where the
-    text is no JSON, or has a name twice.
+    text is no JSON, has a name twice, or is said to be longer than the file.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size - 8:
+            raise ValueError(f"a head of {length} bytes is announced, and the file is shorter")
         entries = json.loads(file.read(length), object_pairs_hook=each_once)
     return entries, 8 + length
 

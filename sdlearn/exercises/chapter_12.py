@@ -17,8 +17,9 @@ ALPHA_BAR = torch.tensor(0.3)
 def ask_places(function: Callable) -> object:
     """Where blocks lie, in U-Nets of two and of one residual block a level; what it gave, if not two numbers."""
     found = [function(n, layers) for n, layers in ((1, 2), (3, 2), (5, 2), (11, 2), (2, 1), (5, 1))]
+    found = [place.tolist() if hasattr(place, "tolist") else place for place in found]
     odd = [place for place in found if not isinstance(place, list | tuple)]
-    return odd[0] if odd else [int(number) for place in found for number in place]
+    return odd[0] if odd else [number for place in found for number in place]
 
 
 def ask_belief(function: Callable) -> Tensor:
@@ -57,6 +58,12 @@ EXERCISES = {
                     "model has one: try layers = 1."),
             Mistake(lambda n, layers: divmod(n - 1, layers + 1)[::-1], "Both numbers are there. Which of them is the "
                     "block? Try n = 3."),
+            Mistake(lambda n, layers: ((n - 1) / (layers + 1), (n - 1) % (layers + 1)), "b counts blocks: it is a "
+                    "whole number. What does Python say to 3 / 2, and to 3 // 2?"),
+            Mistake(lambda n, layers: ((n - 1) // (layers + 1), (n - 1) % (layers + 1) + 1), "The block is right. The "
+                    "parts count from 0, as all our names do."),
+            Mistake(lambda n, layers: divmod(n - 1, 2 * layers + 1), "You count attention as a part. Look at the list "
+                    "of section 4: does it have a number n of its own, or the same as its residual block?"),
             Mistake(lambda n, layers: ((n - 1) // (layers + 1), n % (layers + 1)), "The block is right. For the part, "
                     "try n = 1: is it part 0?"),
         ),
@@ -71,14 +78,14 @@ EXERCISES = {
             Mistake("A", "The same matrix serves any number of heads that divides it: only the cutting differs. "
                     "Build two U-Nets that differ in num_heads, and compare their shapes."),
             Mistake("B", "Both answers are as large as the picture, and section 8 has put the same tensors to both "
-                    "uses. Which shape differs?"),
+                    "uses. Which shape differs? (One answer of the network would tell; here you may not ask it.)"),
             Mistake("D", "The schedule is a list of numbers that the sampler uses. Is it a parameter of the U-Net? "
                     "List its names."),
         ),
         otherwise="Choose A, B, C or D.",
     ),
     "12.4": Exercise(
-        start="Turn back by the angle whose cosine is √ᾱ: the transposed matrix of section 8, first row.",
+        start="Draw the circle of section 8. Which arrows do you have, which one do you want, and what is the angle?",
         right=lambda x, v, alpha_bar: alpha_bar**0.5 * x - (1 - alpha_bar) ** 0.5 * v,
         praise="Two products and no division, at every noise level.",
         mistakes=(
@@ -101,7 +108,7 @@ EXERCISES = {
         right=256,
         praise="From there on, adding one is lost. So sums and norms are kept in float32 even where all else is half.",
         mistakes=(
-            Mistake(257, "It takes nine binary digits. Try torch.tensor(257.0).to(torch.bfloat16)."),
+            Mistake(257, "It takes nine binary digits, and 8 are kept. Which are its neighbours that have 8?"),
             Mistake(258, "That is a neighbour, too, and as near. On a tie the last kept digit must become 0: write "
                     "both neighbours down in binary."),
             Mistake(float("inf"), "That happens in float16, and far later. Which of the two has the range of "

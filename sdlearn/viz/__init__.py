@@ -14,7 +14,7 @@ from sdlearn.viz.speed_plots import quality_against_time
 from sdlearn.viz.steering_plots import guidance_arrows, with_intervals
 from sdlearn.viz.text_plots import attention_by_word, similarity_matrix, token_table
 from sdlearn.viz.training_plots import clock_hands, error_by_timestep, noise_and_guess
-from sdlearn.viz.weights_plots import stacked_bars
+from sdlearn.viz.weights_plots import stacked_bars, turning
 
 __all__ = ["Plot", "curves", "false_colours", "heat_maps", "strip", "vectors"]
 __all__ += ["Measured", "against_theory", "clouds", "densities", "noise_schedules"]
@@ -27,5 +27,5 @@ __all__ += ["similarity_run", "word_map"]
 __all__ += ["guidance_arrows", "with_intervals"]
 __all__ += ["quality_against_time"]
 __all__ += ["benchmark"]
-__all__ += ["stacked_bars"]
+__all__ += ["stacked_bars", "turning"]
 __all__ += ["improvements", "intensities", "rates", "roofline", "work_and_time"]

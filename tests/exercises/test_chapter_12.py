@@ -27,6 +27,10 @@ from sdlearn.exercises.chapter_12 import ALPHA_BAR, EXERCISES, V, X
         ("12.2", lambda n, layers: [(n - 1) // 3, (n - 1) % 3], "try layers = 1"),
         ("12.2", lambda n, layers: [(n - 1) % (layers + 1), (n - 1) // (layers + 1)], "Which of them is"),
         ("12.2", lambda n, layers: [(n - 1) // (layers + 1), n % (layers + 1)], "is it part 0"),
+        ("12.2", lambda n, layers: [(n - 1) / (layers + 1), (n - 1) % (layers + 1)], "counts blocks"),
+        ("12.2", lambda n, layers: [(n - 1) // (layers + 1) + 0.9, (n - 1) % (layers + 1)], "section 4"),
+        ("12.2", lambda n, layers: [(n - 1) // (layers + 1), (n - 1) % (layers + 1) + 1], "count from 0"),
+        ("12.2", lambda n, layers: divmod(n - 1, 1 + layers + layers), "attention as a part"),
         ("12.2", lambda n, layers: [0, n], "the list of section 4"),
         ("12.2", lambda n: n, "Your function stopped"),
         ("12.3", "a", "only the cutting differs"),
@@ -69,3 +73,15 @@ def test_the_answers_are_those_of_the_programs(tmp_path):
     x0, _ = from_v(X / ALPHA_BAR**0.5, sigma, V)
     assert torch.allclose(x0, EXERCISES["12.4"].right(X, V, ALPHA_BAR), atol=1e-6)
     assert torch.tensor(257.0).to(torch.bfloat16) == EXERCISES["12.5"].right
+
+
+def test_two_numbers_in_a_tensor_are_an_answer():
+    assert check("12.2", lambda n, layers: torch.tensor(divmod(n - 1, layers + 1))).right
+
+
+@pytest.mark.parametrize("length", [2**40, 2**63 + 5])
+def test_a_head_that_is_longer_than_its_file_is_not_read(tmp_path, length):
+    path = tmp_path / "false.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + b"{}")
+    with pytest.raises(ValueError, match="the file is shorter"):
+        read_header(path)
