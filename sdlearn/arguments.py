@@ -172,4 +172,4 @@ def starting_noise(latents: Any, shape: tuple[int, ...]) -> Tensor:
         raise ValueError(f"latents must have the shape {shape}, got {tuple(latents.shape)}.")
     if not latents.is_floating_point() or not torch.isfinite(latents).all():
         raise ValueError("latents must be finite floating-point numbers (noise of unit variance).")
-    return latents.detach().to(torch.float32, copy=True)  # what the caller does with his own later is no matter
+    return latents.detach().to(torch.float32, copy=True)  # the caller may change his own

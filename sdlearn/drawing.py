@@ -162,8 +162,8 @@ def _resumed_settings(
     changed = [name for name in asked if now.get(name) != before.get(name)]
     if not changed:
         return before
-    kept = {name: value for name, value in before.items() if name not in changed}  # what is at rest is left out
-    kept |= {name: now[name] for name in changed if name in now}
+    kept = {name: value for name, value in before.items() if name not in changed}
+    kept |= {name: now[name] for name in changed if name in now}  # what is at rest is left out
     return {**kept, "resumed": {"step": step, **{name: before.get(name) for name in changed}}}
 
 
