@@ -248,9 +248,3 @@ def test_a_cold_start_loads_little_and_leaves_at_once(tmp_path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["heavy"] == []
     assert found["searches"] <= 1 and found["frozen"] > 50_000
-
-
-def test_layers_of_which_only_one_has_a_bias_are_not_asked_together():
-    with_bias, without = torch.nn.Linear(4, 3), torch.nn.Linear(4, 5, bias=False)
-    assert alike([with_bias, torch.nn.Linear(4, 5)]) and alike([without])
-    assert not alike([with_bias, without]) and not alike([with_bias, torch.nn.Linear(3, 4)]) and not alike([])
