@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from sdlearn.plan import SAMPLERS, Sampler
 from sdlearn.prompts import parse_weights
 
 DTYPES = ("float32", "bfloat16", "float16")
+LARGEST = sys.float_info.max  # a whole number can be larger: then no float is made of it
 
 
 def check_reading(texts: list[str], wishes: Any, text_layers: int) -> None:
@@ -51,7 +53,7 @@ def check_guidance_scale(scale: float) -> float:
     """The scale as a float, or a clear error: it must be a finite number of at least 0."""
     if isinstance(scale, bool) or not isinstance(scale, int | float):
         raise TypeError(f"guidance_scale must be a number, got {scale!r}.")
-    if not math.isfinite(scale) or scale < 0:
+    if not 0 <= scale <= LARGEST:  # refuses NaN, too
         raise ValueError(f"guidance_scale must be a finite number >= 0 (usual: 1 to 15), got {scale}.")
     return float(scale)
 
@@ -74,10 +76,10 @@ def check_interval(interval: tuple[float, float] | None) -> tuple[float, float]:
     for end in interval:
         if isinstance(end, bool) or not isinstance(end, int | float):
             raise TypeError(f"guidance_interval must be two noise levels (low, high), got {interval!r}.")
-    low, high = map(float, interval)
-    if not 0 <= low <= high < math.inf:
+    low, high = interval
+    if not 0 <= low <= high <= LARGEST:
         raise ValueError(f"guidance_interval must be 0 <= low <= high (a sigma of a step), got {interval}.")
-    return low, high
+    return float(low), float(high)
 
 
 def usable_device(device: Any) -> torch.device:
@@ -170,4 +172,4 @@ def starting_noise(latents: Any, shape: tuple[int, ...]) -> Tensor:
         raise ValueError(f"latents must have the shape {shape}, got {tuple(latents.shape)}.")
     if not latents.is_floating_point() or not torch.isfinite(latents).all():
         raise ValueError("latents must be finite floating-point numbers (noise of unit variance).")
-    return latents.float()
+    return latents.detach().to(torch.float32, copy=True)  # the caller may change his own

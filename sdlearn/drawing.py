@@ -6,6 +6,7 @@ is plain data that nothing can go wrong with any more.
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -134,13 +135,16 @@ def resumed(
     last = min(len(steps), len(drawing.plan.timesteps) - 1)
     if not 0 <= step <= last or not steps:
         raise ValueError(f"step must be from 0 to {last}, the recorded steps (record=True), got {step}.")
+    step = operator.index(step)
     prompt = asked.get("prompt", drawing.settings["prompt"])
+    number = len(drawing.prompts) // drawing.wishes.num_images_per_prompt
+    if len(texts_of("prompt", prompt)) == 1 < number:
+        prompt = texts_of("prompt", prompt) * number
+    if len(texts_of("prompt", prompt)) != number:
+        several = f"{number} prompts; give one, or {number}" if number > 1 else "one prompt; give one"
+        raise ValueError(f"a resumed run has as many pictures as before. This one is of {several}.")
     wishes = replace(drawing.wishes, **{name: value for name, value in asked.items() if name != "prompt"})
     checked = _request(model, prompt, wishes)
-    if len(checked.prompts) != len(drawing.prompts):
-        raise ValueError(
-            f"a resumed run has {len(drawing.prompts)} pictures; give one prompt, or one a picture."
-        )
     return replace(
         drawing,
         prompts=checked.prompts,
@@ -155,10 +159,12 @@ def _resumed_settings(
     before: dict[str, Any], now: dict[str, Any], asked: dict[str, Any], step: int
 ) -> dict[str, Any]:
     """The settings of a resumed run: where something has changed, also at which step and what it was before."""
-    changed = {name: now[name] for name in asked if name in now and now[name] != before.get(name)}
+    changed = [name for name in asked if now.get(name) != before.get(name)]
     if not changed:
         return before
-    return {**before, **changed, "resumed": {"step": step, **{name: before.get(name) for name in changed}}}
+    kept = {name: value for name, value in before.items() if name not in changed}
+    kept |= {name: now[name] for name in changed if name in now}  # what is at rest is left out
+    return {**kept, "resumed": {"step": step, **{name: before.get(name) for name in changed}}}
 
 
 def _pictures(
@@ -228,6 +234,7 @@ def _request(model: Model, prompt: Any, wishes: Wishes) -> Drawing:
         if wishes.guidance_interval is None
         else check_interval(wishes.guidance_interval),
         cache_interval=whole_number("cache_interval", wishes.cache_interval),
+        clip_skip=operator.index(wishes.clip_skip),
         eta=check_eta(wishes.eta, name, sampler),
         num_images_per_prompt=per_prompt,
     )

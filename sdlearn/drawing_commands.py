@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sdlearn.trace import Generation, Step
 
 STRIP_COLUMNS = 8
+LONGEST_NAME = 200  # characters of what a picture says of its sampler, model and the like
 PIXELS_TOGETHER = 256 * 256  # drawn at once: four of the small model's pictures, one of a large model's
 
 
@@ -62,6 +63,13 @@ SETTINGS = {
 }
 
 
+def odd(name: str, value: Any) -> bool:
+    """Whether a value of the right type is none that a drawing can have had: too long a name, not two numbers."""
+    if isinstance(value, list):
+        return len(value) != 2 or any(type(end) not in (int, float) for end in value)
+    return isinstance(value, str) and "prompt" not in name and len(value) > LONGEST_NAME
+
+
 def settings_of(picture: Path) -> dict[str, Any]:
     """A picture's settings under the names of the command line; warns about what cannot be drawn again.
 
@@ -80,7 +88,7 @@ def settings_of(picture: Path) -> dict[str, Any]:
                 f"{str(picture)!r} was drawn with several in one call, and does not say which it is ({name}): "
                 "save each with out.settings_of(k)."
             )
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or odd(name, value):
             raise ValueError(f"{str(picture)!r} says {name!r} is {str(value)[:80]!r}, which it cannot be.")
         settings[ours] = tuple(value) if kind is list else value
     if type(found.get("width")) is int and type(found.get("height")) is int:

@@ -26,6 +26,7 @@ DRAWING = {
     "rescale": "sdlearn calls it guidance_rescale",
     "strength": "it is for img2img and inpaint",
     "paste_original": "it is for inpaint",
+    "record": "each step is given once; keep those that you want",
     "resumed": "the settings are of a resumed run; draw without this entry, then resume",
 }
 # Arguments of from_pretrained.

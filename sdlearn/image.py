@@ -105,7 +105,7 @@ def _read(path: Path, behind: str) -> Image.Image:
 
 
 def check_size(width: int, height: int, multiple: int) -> None:
-    """Raise ValueError, naming the nearest sizes, unless both sides are multiples of ``multiple``."""
+    """Raise ValueError, naming the nearest sizes, unless both sides are multiples; or above ``MAX_PIXELS``."""
     for name, value in (("width", width), ("height", height)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be a whole number of pixels, not {value!r}.")
@@ -113,6 +113,8 @@ def check_size(width: int, height: int, multiple: int) -> None:
             low = max(value // multiple, 1) * multiple
             near = f"{low}" if value < low else f"{low} or {low + multiple}"
             raise ValueError(f"{name}={value} must be a positive multiple of {multiple}: take {near}.")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width}x{height} pixels are more than {MAX_PIXELS}; ask for a smaller size.")
 
 
 def grid(images: Sequence[Image.Image], columns: int | None = None) -> Image.Image:

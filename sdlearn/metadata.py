@@ -103,7 +103,7 @@ def parse_parameters(text: str) -> dict[str, Any]:
     if size := re.fullmatch(r"(\d+)x(\d+)", pairs.get("Size", "")):
         settings["width"], settings["height"] = int(size[1]), int(size[2])
         read.add("Size")
-    unread = [f"{title}: {value[:40]}" for title, value in pairs.items() if title not in read]
+    unread = [f"{title}: {printable(value[:40])}" for title, value in pairs.items() if title not in read]
     if unread:
         more = f" and {len(unread) - MOST_NAMED} more" if len(unread) > MOST_NAMED else ""
         warnings.warn(
@@ -111,6 +111,11 @@ def parse_parameters(text: str) -> dict[str, Any]:
             stacklevel=3,
         )
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def printable(text: str) -> str:
+    """The text with "?" for what no terminal shows as a letter: some of it are commands to the terminal."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def _unquoted(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -170,19 +171,19 @@ class StableDiffusion(Networks):
             **bar_size(),
         )
         steps: list[Step] = list(drawing.done)
-        last: Step | None = None
         self.interrupted = None
         try:
-            for last in bar:
-                steps = [*steps, last] if record else [last]
+            for step in bar:
+                steps = [*steps, step] if record else [step]
             latents = self.schedule.to_vp(steps[-1].x_next, steps[-1].sigma_next)
             images, flagged = pictures_of(self, drawing, latents)
             steps = steps if record else []
-            return Generation(images, latents, steps, drawing.settings, drawing if record else None, flagged)
+            settings = deepcopy(drawing.settings)  # the caller's to change: the drawing keeps its own
+            return Generation(images, latents, steps, settings, drawing if record else None, flagged)
         except KeyboardInterrupt:
-            if last is not None and record:
-                latents = self.schedule.to_vp(last.x_next, last.sigma_next)
-                self.interrupted = Generation([], latents, steps if record else [], drawing.settings, drawing)
+            if steps and record:  # also those that a resumed run began with: nothing is lost
+                latents = self.schedule.to_vp(steps[-1].x_next, steps[-1].sigma_next)
+                self.interrupted = Generation([], latents, steps, deepcopy(drawing.settings), drawing)
             raise
         except torch.OutOfMemoryError as error:
             raise explain_lack(error, self.device) from error

@@ -25,7 +25,7 @@ os.environ.update(
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from beside import workers  # noqa: E402
+from beside import workers, works_of  # noqa: E402
 
 torch.set_num_threads(THREADS)
 
@@ -68,13 +68,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def works(request: pytest.FixtureRequest) -> dict[Path, Callable[[Path], object]]:
-    """By source, what the chosen tests marked ``beside(work=...)`` wait for; as the first asks, where several do."""
-    found = {}
-    for item in request.session.items:
-        mark = item.get_closest_marker("beside")
-        if mark and not item.get_closest_marker("skip"):
-            found.setdefault(item.callspec.params["source"], mark.kwargs["work"])
-    return found
+    """By source, what the chosen tests marked ``beside(work=...)`` wait for."""
+    return works_of(request.session.items)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -65,6 +65,7 @@ BOTH = [
     ({"num_inference_steps": None}, TypeError, "num_inference_steps must be a whole number, got None"),
     ({"guidance_scale": math.nan}, ValueError, "guidance_scale must be a finite number >= 0"),
     ({"guidance_scale": math.inf}, ValueError, "guidance_scale must be a finite number >= 0"),
+    ({"guidance_scale": 10**400}, ValueError, "guidance_scale must be a finite number >= 0"),
     ({"guidance_scale": -1}, ValueError, "guidance_scale must be a finite number >= 0"),
     ({"guidance_scale": "7"}, TypeError, "guidance_scale must be a number, got '7'"),
     (
@@ -77,6 +78,7 @@ BOTH = [
     ({"width": 33}, ValueError, "width=33 must be a positive multiple of 4: take 32 or 36"),
     ({"width": 0}, ValueError, "width=0 must be a positive multiple of 4: take 4"),
     ({"height": -32}, ValueError, "height=-32 must be a positive multiple of 4"),
+    ({"height": 2**62}, ValueError, "pixels are more than 67108864; ask for a smaller size"),
     ({"height": 32.0}, TypeError, "height must be a whole number of pixels, not 32.0"),
     ({"num_images_per_prompt": 0}, ValueError, "num_images_per_prompt must be at least 1, got 0"),
     ({"num_images_per_prompt": 1.5}, TypeError, "num_images_per_prompt must be a whole number, got 1.5"),
@@ -113,6 +115,7 @@ BOTH = [
     ({"guidance_rescale": "x"}, TypeError, "guidance_rescale must be a number from 0 to 1, got 'x'"),
     ({"guidance_interval": 3}, TypeError, "guidance_interval must be two noise levels (low, high), got 3"),
     ({"guidance_interval": (0.3, math.inf)}, ValueError, "guidance_interval must be 0 <= low <= high"),
+    ({"guidance_interval": (0, 10**400)}, ValueError, "guidance_interval must be 0 <= low <= high"),
     ({"guidance_interval": []}, TypeError, "guidance_interval must be two noise levels"),
     ({"cache_interval": 0}, ValueError, "cache_interval must be at least 1, got 0"),
     ({"cache_interval": 2.0}, TypeError, "cache_interval must be a whole number, got 2.0 (float)"),
@@ -262,6 +265,11 @@ def test_an_inpainting_model_says_what_it_needs():
         other.txt2img("a cat")
     with pytest.raises(ValueError, match="this is an inpainting model: its U-Net needs a mask beside"):
         other.img2img(picture(), "a cat")
+
+
+def test_the_steps_have_no_argument_record(pipe):
+    with pytest.raises(TypeError, match="no argument 'record' here: each step is given once"):
+        pipe.txt2img_steps("a cat", record=False)
 
 
 def test_what_cannot_be_resumed(pipe):

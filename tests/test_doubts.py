@@ -63,14 +63,24 @@ def test_what_is_said(model, words):
         {"num_inference_steps": 20},
         {"num_inference_steps": 10, "guidance_scale": 3},
         {"num_inference_steps": 10, "sampler": "euler"},
+        {"num_inference_steps": 19, "guidance_scale": 5},
+        {"num_inference_steps": 30, "sampler": "unipc"},
     ):
         assert said(model, words, **fine) == []
+
+
+@pytest.mark.parametrize(
+    "sampler, fewest", [("dpmpp_2m", 20), ("unipc", 30), ("euler_a", 20), ("pndm", 50), ("lms", 50)]
+)
+def test_a_step_too_few_is_said_just_above_the_scale(model, words, sampler, fewest):
+    (few,) = said(model, words, sampler=sampler, num_inference_steps=fewest - 1, guidance_scale=5.1)
+    assert few.startswith(f"{sampler} at guidance_scale=5.1 ") and f"fewer than {fewest} steps" in few
 
 
 def test_models_of_many_words_are_taken_as_they_are(model, words):
     class Many:
         tokenize = words.tokenize
-        __len__ = lambda self: 49_408  # noqa: E731
+        __len__ = lambda self: 10_001  # noqa: E731
 
     assert said(model, Many(), prompt="a zebra", width=48, num_inference_steps=5) == []
 

@@ -288,6 +288,38 @@ WRONG = {
 }
 
 
+ODD = {  # of the right type
+    "sampler": "x" * 1000,
+    "spacing": "x" * 1000,
+    "dtype": "x" * 1000,
+    "model": "x" * 1000,
+    "guidance_interval": ["0", 5],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_settings_that_no_drawing_has_are_named(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_png(Image.new("RGB", (8, 8)), "one.png", {"prompt": "a cat", name: ODD[name]})
+    assert main(["txt2img", "--from", "one.png", "--out", "two.png"]) == 2
+    error = capsys.readouterr().err
+    assert f"'one.png' says {name!r} is" in error and len(error) < 200 and not Path("two.png").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"width": 2**62, "height": 8}, {"guidance_scale": 10**400}])
+def test_numbers_that_are_too_large_are_refused(wrong, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_png(Image.new("RGB", (8, 8)), "one.png", {"prompt": "a cat", "num_inference_steps": 1} | wrong)
+    assert main(["txt2img", "--from", "one.png", "--out", "two.png", "--device", "cpu"]) == 2
+    assert capsys.readouterr().err.startswith("sdlearn: error: ") and not Path("two.png").exists()
+
+
+def test_settings_give_the_terminal_no_commands():
+    text = "a cat\nSteps: 1, Sampler: Euler, CFG scale: 1, Extra: \x1b[2J\x9b1m é"
+    with pytest.warns(UserWarning, match=r"not read: Extra: \?\[2J\?1m é\.$"):
+        parse_parameters(text)
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_settings_of_the_wrong_type_are_named(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

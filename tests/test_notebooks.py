@@ -87,14 +87,25 @@ def test_notebook_runs_offline_and_says_the_same(source, beside):
             assert statement(now) == statement(saved), f"cell {number}: {now.source[:60]!r}"
 
 
+FIGURES = re.compile(r"\d[\d.,]*(e[+-]?\d+)?|[.,+-]|\s+")  # and blanks; an e of a word stays
+
+
+def test_what_a_cell_says_is_its_words_whatever_the_figures():
+    def said(text):
+        return statement(v4.new_code_cell(outputs=[v4.new_output("stream", name="stdout", text=text)]))
+
+    assert said("3 steps took 1.5e-05 s, -1.e+02") == said("12 steps took 0.02 s,\n 1,000")
+    assert said("a red cat") != said("a rd cat") != said("a reed cat")
+    assert said("x") != statement(v4.new_code_cell())
+
+
 def statement(cell) -> list:
     """A cell's outputs without figures and blanks."""
-    blank = re.compile(r"[\d.,e+-]+|\s+")
     return [
         (
             output.output_type,
             sorted(output.get("data", {})),
-            blank.sub("", output.get("text", "") + output.get("data", {}).get("text/plain", "")),
+            FIGURES.sub("", output.get("text", "") + output.get("data", {}).get("text/plain", "")),
         )
         for output in cell.outputs
         if output.get("name") != "stderr"  # the first use of matplotlib may announce its list of fonts

@@ -444,6 +444,60 @@ def test_an_interrupted_run_can_be_looked_at_and_resumed(pipe, monkeypatch):
     assert pipe.interrupted is None
 
 
+def test_a_resumed_run_that_is_stopped_at_once_loses_nothing(pipe, monkeypatch):
+    whole = pipe.txt2img("a cat", seed=5, **QUICK)
+
+    def stopped(*given, **how):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pipe, "predict", stopped)
+        pipe.resume(whole, 2)
+    assert len(pipe.interrupted.steps) == 2
+    assert difference(pipe.resume(pipe.interrupted, 2).latents, whole.latents) <= 1e-6
+
+
+def test_a_resumed_run_takes_no_notice_of_what_the_caller_changes_later(pipe):
+    start = noise(2, 4, 8, 8)
+    out = pipe.txt2img(["a cat", "a castle"], latents=start, **QUICK)
+    start.zero_()
+    out.settings["prompt"][0] = "red"
+    out.settings["negative_prompt"] = "red"
+    assert torch.equal(pipe.resume(out, 0).latents, out.latents)
+
+
+def test_the_settings_of_a_resumed_run_leave_out_what_it_no_longer_has(pipe):
+    rest = {"guidance_interval": None, "guidance_rescale": 0.0}
+    out = pipe.txt2img("a cat", guidance_interval=(0.5, 5.0), guidance_rescale=0.7, **QUICK)
+    again = pipe.resume(out, 1, **rest)
+    assert difference(again.latents, out.latents) > 1e-4
+    assert not again.settings.keys() & rest.keys()
+    assert again.settings["resumed"] == {"step": 1, "guidance_interval": (0.5, 5.0), "guidance_rescale": 0.7}
+    back = pipe.resume(again, 1, guidance_interval=(0.5, 5.0))
+    assert back.settings["guidance_interval"] == (0.5, 5.0)
+    assert back.settings["resumed"] == {"step": 1, "guidance_interval": None}
+
+
+def test_how_many_prompts_a_resumed_run_takes(pipe):
+    two = pipe.txt2img(["a cat", "a castle"], seed=[3, 4], **QUICK)
+    both = pipe.resume(two, 1, prompt="red")
+    assert both.settings["prompt"] == ["red", "red"]
+    assert torch.equal(both.latents, pipe.resume(two, 1, prompt=["red", "red"]).latents)
+    with pytest.raises(ValueError, match="This one is of 2 prompts; give one, or 2"):
+        pipe.resume(two, 1, prompt=["a", "b", "c"])
+    alike = pipe.txt2img("a cat", num_images_per_prompt=2, seed=[3, 4], **QUICK)
+    assert pipe.resume(alike, 1, prompt="red").settings["prompt"] == "red"
+    with pytest.raises(ValueError, match="This one is of one prompt; give one"):
+        pipe.resume(alike, 1, prompt=["a cat", "a castle"])
+
+
+def test_whole_numbers_of_other_libraries_can_be_saved(pipe, tmp_path):
+    out = pipe.txt2img("a cat", clip_skip=np.int64(1), seed=np.int64(2), **QUICK)
+    out = pipe.resume(out, np.int64(1), prompt="a castle")
+    settings = read_settings(save_png(out.images[0], tmp_path / "one.png", out.settings_of(0)))
+    assert (settings["clip_skip"], settings["seed"], settings["resumed"]["step"]) == (1, 2, 1)
+
+
 def test_guidance_only_between_two_noise_levels(pipe):
     out = pipe.txt2img("a cat", guidance_interval=(0.5, 5.0), **QUICK)
     guided = [step.pred.eps_uncond is not None for step in out.steps]

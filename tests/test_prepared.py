@@ -13,7 +13,7 @@ from sdlearn.attention import Attention
 from sdlearn.compiled import CompiledUNet
 from sdlearn.pipeline import StableDiffusion
 from sdlearn.speed import PackedConv2d, PackedLinear, attend_in_portions, of_each_place, prepared
-from sdlearn.together import Together
+from sdlearn.together import Together, alike
 from tests.small_pipeline import randomise, small_model, small_pipeline
 
 PROMPT = "an orange cat standing on a red castle"
@@ -357,3 +357,9 @@ def test_the_real_compiler_draws_the_same(capsys):
     drawn = [one.txt2img(PROMPT, **asked).latents for one in (pipe, plain_pipe)]
     assert (drawn[0] - drawn[1]).abs().max() <= 1e-4
     assert "compiled in" in capsys.readouterr().err
+
+
+def test_layers_of_which_only_one_has_a_bias_are_not_asked_together():
+    with_bias, without = torch.nn.Linear(4, 3), torch.nn.Linear(4, 5, bias=False)
+    assert alike([with_bias, torch.nn.Linear(4, 5)]) and alike([without])
+    assert not alike([with_bias, without]) and not alike([with_bias, torch.nn.Linear(3, 4)]) and not alike([])
