@@ -444,6 +444,11 @@ def test_an_interrupted_run_can_be_looked_at_and_resumed(pipe, monkeypatch):
     assert pipe.interrupted is None
 
 
+def test_a_resumed_run_draws_the_fresh_noise_that_eta_asks_for(pipe):
+    whole = pipe.txt2img("a cat", sampler="ddim", eta=0.5, seed=5, **QUICK)
+    assert difference(pipe.resume(whole, 2).latents, whole.latents) <= 1e-6
+
+
 def test_a_resumed_run_that_is_stopped_at_once_loses_nothing(pipe, monkeypatch):
     whole = pipe.txt2img("a cat", seed=5, **QUICK)
 
