@@ -89,6 +89,10 @@ def load_model(args: argparse.Namespace) -> StableDiffusion:
             "one by --model.",
             stacklevel=2,
         )
+    vae_drawn_with = getattr(args, "vae_drawn_with", None)
+    if hasattr(args, "drawn_with") and vae_drawn_with != pipe.vae_name:
+        then = f"with --vae {vae_drawn_with}" if vae_drawn_with else "without --vae"
+        warnings.warn(f"the picture of these settings was drawn {then}: this one will differ.", stacklevel=2)
     return pipe.save_memory(device) if args.save_memory else pipe
 
 

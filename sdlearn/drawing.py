@@ -267,6 +267,7 @@ def _settings(
         "seed": seeds[0] if len(seeds) == 1 else seeds,
     }
     always |= {} if model.dtype == "float32" else {"dtype": model.dtype}
+    always |= {} if model.vae is None else {"vae": model.vae}
     at_rest = Wishes()
     rest = {
         field.name: getattr(wishes, field.name)

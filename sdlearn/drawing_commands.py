@@ -60,6 +60,7 @@ SETTINGS = {
     "seed": ("seed", int),
     "dtype": ("dtype", str),
     "model": ("drawn_with", str),
+    "vae": ("vae_drawn_with", str),
 }
 
 

@@ -63,6 +63,7 @@ class Networks:
         self._visits: torch.device | None = None  # where networks go to work, if they rest elsewhere
         self._tile: int | None = None  # latents along the side of a tile of the decoder
         self._compiled: CompiledUNet | None = None
+        self.vae_name: str | None = None  # where another autoencoder than the checkpoint's own came from
 
     @classmethod
     def from_pretrained(
@@ -116,6 +117,8 @@ class Networks:
             parts.unet, decoder, parts.text_encoder, parts.tokenizer, parts.schedule_config, name, checker
         )
         pipe.checkpoint = opened
+        if vae is not None:
+            pipe.vae_name = other_place.stem if Path(vae).exists() else str(vae)
         return pipe.compile() if compile else pipe
 
     @classmethod
@@ -217,6 +220,7 @@ class Networks:
             text_layers=self.text_encoder.config.num_hidden_layers,
             repaints=unet.in_channels != vae.latent_channels,
             dtype=str(self.dtype).removeprefix("torch."),
+            vae=self.vae_name,
         )
 
     def __repr__(self) -> str:

@@ -28,6 +28,7 @@ class Model:
     text_layers: int = 1  # of the text encoder
     repaints: bool = False  # the U-Net reads the mask and the masked picture beside the latents
     dtype: str = "float32"
+    vae: str | None = None  # the name of another autoencoder than the checkpoint's own
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,15 @@ def wishes_of(asked: dict[str, Any], model: Model, *others: str) -> Wishes:
 
     What a picture's settings say of its model is compared with this one: a difference is a warning.
     """
-    for name, here in (("model", model.name), ("dtype", model.dtype)):
+    if "model" in asked:  # settings of a picture, which leave out what is at rest
+        asked = {"dtype": "float32", "vae": None, **asked}
+    for name, here in (("model", model.name), ("dtype", model.dtype), ("vae", model.vae)):
         if asked.get(name, here) != here:
             warnings.warn(
                 f"the settings are of {name} {asked[name]!r}, this is {here!r}: the picture will be another.",
                 stacklevel=4,
             )
-    asked = {name: value for name, value in asked.items() if name not in ("model", "dtype")}
+    asked = {name: value for name, value in asked.items() if name not in ("model", "dtype", "vae")}
     known = [field.name for field in fields(Wishes)]
     refuse([name for name in asked if name not in known], DRAWING, there=", ".join([*others, *known]))
     return Wishes(**asked)

@@ -135,6 +135,22 @@ def test_a_decoder_that_is_shipped_is_an_autoencoder_to_name():
 # Pictures and their settings.
 
 
+def test_another_autoencoder_is_a_setting(here, capsys):
+    """It is not fetched by itself, and both ways of forgetting it are told."""
+    quick = ["--steps", "1", "--cfg", "1"]
+    assert main(["txt2img", "a cat", *quick, "--out", "plain.png"]) == 0
+    assert main(["txt2img", "a cat", *quick, "--vae", "scenes_detail", "--out", "detail.png"]) == 0
+    assert "warning" not in capsys.readouterr().err and "vae" not in read_settings("plain.png")
+    assert read_settings("detail.png")["vae"] == "scenes_detail"
+    assert main(["txt2img", "--from", "detail.png", "--out", "other.png"]) == 0
+    assert "was drawn with --vae scenes_detail: this one will differ" in capsys.readouterr().err
+    assert main(["txt2img", "--from", "plain.png", "--vae", "scenes_detail", "--out", "third.png"]) == 0
+    assert "was drawn without --vae: this one will differ" in capsys.readouterr().err
+    assert main(["txt2img", "--from", "detail.png", "--vae", "scenes_detail", "--out", "same.png"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert Path("same.png").read_bytes() == Path("detail.png").read_bytes()
+
+
 def test_inspect_prints_the_settings_of_a_picture(model, here, capsys):
     assert draw(model, "--seed", "random", "--out", "cat.png") == 0
     capsys.readouterr()

@@ -92,6 +92,8 @@ def test_the_type_of_numbers_is_a_setting_where_it_is_not_the_usual(pipe):
     assert settings["dtype"] == "bfloat16"
     with pytest.warns(UserWarning, match="the settings are of dtype 'bfloat16', this is 'float32'"):
         pipe.txt2img(**settings)
+    with pytest.warns(UserWarning, match="the settings are of dtype 'float32', this is 'bfloat16'"):
+        half.txt2img(**pipe.txt2img("a cat", **QUICK).settings)
 
 
 def test_results_say_what_they_are_in_a_line(pipe):
