@@ -698,8 +698,8 @@ viz.strip(
 #
 # ## 7 · Half the bits
 #
-# The text of section 2 says F16. A number of 16 bits needs half the memory, and a graphics card computes several times
-# faster with it. There are two ways to spend 16 bits:
+# The text of section 2 says F16. Numbers of 16 bits (*half precision*) need half the memory, and a graphics card
+# computes several times faster with them. There are two ways to spend 16 bits:
 
 # %%
 for kind in (torch.float32, torch.float16, torch.bfloat16):
