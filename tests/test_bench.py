@@ -81,6 +81,7 @@ def test_a_peak_is_seen():
 # Counting.
 
 
+@pytest.mark.slow
 def test_the_flops_of_stable_diffusion_are_the_known_ones():
     """As counted by torch's counter for the classes of diffusers."""
     unet = flops.unet_work(UNetConfig(), tokens=77, height=64, width=64)

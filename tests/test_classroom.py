@@ -11,6 +11,8 @@ import classroom
 import links
 import pytest
 
+pytestmark = pytest.mark.slow  # two zips of forty megabytes
+
 
 def extracted(path, kit):
     """The folder that a zip makes beside itself."""

@@ -496,6 +496,7 @@ def test_inpaint_paints_where_the_mask_is_white(tmp_path, monkeypatch):
     assert read_settings("out.png")["paste_original"] is True
 
 
+@pytest.mark.slow
 def test_every_wish_reaches_the_pipeline(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wishes = "--spacing karras --rescale 0.5 --guidance-interval 0.3:9 --clip-skip 1 --prompt-weights --long-prompts"

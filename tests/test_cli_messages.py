@@ -118,6 +118,7 @@ def test_a_tokenizer_for_a_model_that_has_one_is_refused(model, here, capsys):
     assert files(here) == []
 
 
+@pytest.mark.slow
 def test_a_decoder_that_is_shipped_is_an_autoencoder_to_name():
     """As swap_decoder does it; by its name and by its file."""
     from sdlearn.checkpoint import swap_decoder
@@ -135,6 +136,7 @@ def test_a_decoder_that_is_shipped_is_an_autoencoder_to_name():
 # Pictures and their settings.
 
 
+@pytest.mark.slow
 def test_another_autoencoder_is_a_setting(here, capsys):
     """It is not fetched by itself, and both ways of forgetting it are told."""
     quick = ["--steps", "1", "--cfg", "1"]
@@ -179,6 +181,7 @@ def test_a_random_seed_is_another_one_each_time(model, here, capsys):
     assert len(seeds) == 4 and all(0 <= seed < 2**31 for seed in seeds)
 
 
+@pytest.mark.slow
 def test_another_sampler_leaves_out_what_it_does_not_know(model, here, capsys):
     assert draw(model, "--sampler", "ddim", "--eta", "0.5", "--out", "eta.png") == 0
     again = ["txt2img", "--from", "eta.png", "--model", model, "--device", "cpu", "--sampler"]

@@ -42,6 +42,7 @@ def test_the_cases_are_fixed_and_of_their_split():
     assert len({case.prompt for case in seen}) > 50
 
 
+@pytest.mark.slow
 def test_true_pictures_score_high_and_shuffled_ones_low():
     oracle, cases = Oracle.load(), fixed_cases(60, "train")
     good = evaluate(DrawsByHand(cases), oracle, cases)

@@ -197,6 +197,7 @@ SIGNS = "ab ,:\n\"'\\()[]{}<>|=;#%&\t\r\0\x01\x7f\x85 \u2028é猫😀e\u0301\udc
 SIGNS += "Steps: 20, Seed: 1, Size: 3x3 Negative prompt:"
 
 
+@pytest.mark.slow
 def test_two_thousand_prompts_survive_exactly(tmp_path):
     """As JSON, whatever is in them: half of a surrogate pair, a NUL, lines that look like the other format."""
     rng = random.Random(5)
@@ -349,6 +350,7 @@ def test_what_cannot_be_drawn_again_is_said(tmp_path, monkeypatch, capsys):
         assert words in error
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn_again_from_its_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     command = [

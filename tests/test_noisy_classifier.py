@@ -129,6 +129,7 @@ def test_other_sources_are_refused(tmp_path):
         load_classifier(tmp_path / "small")
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_shipped_classifier_is_whole_small_and_reads():
     """Clean latents nearly always, pure noise no better than chance."""

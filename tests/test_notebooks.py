@@ -216,6 +216,7 @@ def test_a_build_measures_time_and_memory(tmp_path):
     assert (reading, seconds, megabytes) == (0, measured["seconds"], measured["megabytes"]) and cores >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
@@ -261,6 +262,7 @@ def test_only_colab_fetches_the_package(where):
     assert done.stdout == (asked if where == "in Colab" else "")
 
 
+@pytest.mark.slow
 def test_a_kernel_is_offline(tmp_path):
     with pytest.raises(CellExecutionError, match="the tests are offline"):
         tools.execute(tools.read_source(small(tmp_path, f"# %%\n{KNOCK}\n")), tmp_path)

@@ -60,6 +60,7 @@ def test_the_loss_compares_with_the_noise_that_was_mixed_in(monkeypatch, tmp_pat
     assert loss_of(Nothing(1, 1), 0, Share(0, 1))["loss"].item() == pytest.approx(1.0, abs=0.02)
 
 
+@pytest.mark.slow
 def test_training_leaves_a_folder_that_opens(tmp_path):
     commands.train("pixels", tmp_path, changes=TINY, cpu=True)
     assert (tmp_path / "pixels" / "sample-000002.png").exists()

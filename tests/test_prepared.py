@@ -269,7 +269,8 @@ def test_runs_in_any_mode(mode):
     assert torch.equal(inside, outside)
 
 
-@pytest.mark.parametrize("cache_interval", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cache_interval", [1, 2])
 def test_several_threads_draw_with_one_pipeline(cache_interval):
     pipe = small_pipeline()
 
@@ -296,6 +297,7 @@ def test_the_pipeline_draws_the_same(more):
     assert (quick - expected).abs().max() <= 1e-4
 
 
+@pytest.mark.slow
 def test_save_memory_prepares_nothing_and_does_not_compile():
     pipe = small_pipeline().save_memory()
     assert pipe.for_a_run() is pipe.unet

@@ -18,6 +18,7 @@ from sdlearn.scenes import render
 from sdlearn.scenes.oracle import Oracle
 
 
+@pytest.mark.slow
 def test_work_is_counted_from_what_the_networks_do(monkeypatch):
     monkeypatch.setattr(savings, "STEPS", 5)
     monkeypatch.setitem(savings.FULL, "num_inference_steps", 5)

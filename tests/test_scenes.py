@@ -190,6 +190,7 @@ def test_small_and_big_are_clearly_different(many):
     assert max(heights["small"]) * 1.25 < min(heights["big"])
 
 
+@pytest.mark.slow
 def test_truth_maps_agree_with_the_picture(many):
     for scene in many[:60]:
         segmentation = scenes.render_segmentation(scene)

@@ -66,6 +66,7 @@ def test_the_networks_are_those_of_the_recipes(pipe):
         assert model["layers_per_block"] == network.config.layers_per_block
 
 
+@pytest.mark.slow
 def test_latents_have_about_unit_variance(pipe):
     pixels = to_tensor([render(sample_scene(np.random.default_rng(k))) for k in range(32)])
     latents = pipe.encode_image(pixels, torch.zeros(32, 4, 16, 16))
@@ -178,6 +179,7 @@ def test_the_autoencoder_keeps_what_the_oracle_reads(pipe):
     assert sum(same) >= 0.93 * len(same)
 
 
+@pytest.mark.slow
 def test_clip_finds_the_caption_of_a_picture():
     """Unseen pictures, 64 at a time; chance would be 1/64 and 1/2."""
 

@@ -350,6 +350,7 @@ def test_the_cache_is_enough_without_the_files_that_are_not_read(tmp_path, token
     assert StableDiffusion.from_pretrained("own/model").name == "own/model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole_model", [False, True])
 def test_an_autoencoder_by_its_name_on_the_hub(tmp_path, tokenizer, monkeypatch, whole_model):
     parts = small_parts("SD 1", tokenizer)

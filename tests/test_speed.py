@@ -240,6 +240,7 @@ entry()
 """
 
 
+@pytest.mark.slow
 def test_a_cold_start_loads_little_and_leaves_at_once(tmp_path):
     """Python searches torch's 160,000 objects for rubbish neither while they are made nor at the end."""
     arguments = ["txt2img", "a cat", "--steps", "1", "--out", str(tmp_path / "a.png")]

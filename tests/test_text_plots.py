@@ -208,6 +208,7 @@ def test_attention_maps_refuse(maps, message):
         viz.attention_by_word(WORDS, maps)
 
 
+@pytest.mark.slow
 def test_nothing_is_changed_and_the_same_figure_has_the_same_bytes():
     work, before = tokenizer().encode_and_show_work("cat at $5"), MAPS.clone()
     figures = [

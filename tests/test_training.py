@@ -492,6 +492,7 @@ def test_the_noise_predictor_is_asked_for_the_noise(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_frozen_latents_are_the_encoders(trained):
     """What the U-Net learns from is what image to image encodes."""
     import sdlearn
@@ -527,6 +528,7 @@ def trained(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_training_all_parts_leaves_a_model_that_draws(trained):
     import sdlearn
 

@@ -224,6 +224,7 @@ def test_frames_are_small_enough_to_send():
     assert np.array_equal(pixels(frames.png(large.resize((64, 64)))), np.asarray(large.resize((64, 64))))
 
 
+@pytest.mark.slow
 def test_the_schedule_explorer_shows_the_noised_picture(run):
     explorer = widgets.schedule_explorer(run.images[0], {"own": Schedule()}, seed=3)
     timestep = explorer.controls["timestep"]
@@ -239,6 +240,7 @@ def test_the_schedule_explorer_shows_the_noised_picture(run):
     assert f"ᾱ {alpha_bar:.2g}" in " ".join(told(explorer))
 
 
+@pytest.mark.slow
 def test_the_line_in_the_curves_stands_at_the_timestep(run):
     explorer = widgets.schedule_explorer(run.images[0])
     columns = []
