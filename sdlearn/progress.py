@@ -13,10 +13,6 @@ def bar_size() -> dict[str, int]:
     """
     try:
         known = all(os.get_terminal_size(sys.stderr.fileno()))
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-    ):  # no terminal, or none that can be asked: tqdm knows what to do
-        return {}
+    except (OSError, ValueError, AttributeError):
+        return {}  # no terminal, or none that can be asked: tqdm knows what to do
     return {} if known else {"ncols": 79, "nrows": 24}
